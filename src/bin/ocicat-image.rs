@@ -1,0 +1,2 @@
+//! The companion: images to bundles.
+fn main() {}

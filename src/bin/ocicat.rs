@@ -1,0 +1,2 @@
+//! The runtime: parse, call, print one error line, exit code.
+fn main() {}

@@ -1,0 +1,98 @@
+//! Opening, reading, writing and replacing files.
+
+use super::{Asked, Result};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// Opens `path` relative to `dir` with O_CLOEXEC.
+pub fn open_at(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd> {
+    let path = path.as_ref();
+    rustix::fs::openat(dir, path, flags | OFlags::CLOEXEC, Mode::empty()).asked(|| format!("open {}", path.display()))
+}
+
+/// Opens `path` with O_CLOEXEC.
+pub fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd> {
+    open_at(rustix::fs::CWD, path, flags)
+}
+
+/// Opens `path` with O_PATH: a handle that names the file and can do nothing else.
+pub fn open_path(path: impl AsRef<Path>) -> Result<OwnedFd> {
+    open(path, OFlags::PATH)
+}
+
+/// Reads a whole file of at most `limit` bytes; a longer one is EFBIG.
+pub fn read(path: impl AsRef<Path>, limit: usize) -> Result<Vec<u8>> {
+    let path = path.as_ref();
+    let file = open(path, OFlags::RDONLY)?;
+    read_fd(&file, limit).map_err(|mut e| {
+        e.call = format!("read {}", path.display());
+        e
+    })
+}
+
+/// Reads an open file to its end, at most `limit` bytes; a longer one is EFBIG.
+pub fn read_fd(file: impl AsFd, limit: usize) -> Result<Vec<u8>> {
+    let size = rustix::fs::fstat(file.as_fd()).map(|s| s.st_size as usize).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(size.min(limit).max(4096) + 1);
+    loop {
+        if bytes.len() > limit {
+            return Err(super::Error { call: "read".to_owned(), errno: super::Errno(libc::EFBIG) });
+        }
+        bytes.reserve(4096);
+        match rustix::io::read(file.as_fd(), rustix::buffer::spare_capacity(&mut bytes)) {
+            Ok(0) => return Ok(bytes),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).asked(|| "read".to_owned()),
+        }
+    }
+}
+
+/// Reads a small text file of the kernel's (procfs, sysfs, cgroupfs), at most 64 KiB.
+pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
+    read(path, 65536).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Writes all of `bytes` with as few writes as the kernel allows.
+pub fn write_fd(file: impl AsFd, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file.as_fd(), bytes) {
+            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).asked(|| "write".to_owned()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes `value` into an existing file of the kernel's, in one write, as such files want it.
+pub fn write_value_at(dir: impl AsFd, path: impl AsRef<Path>, value: &str) -> Result<()> {
+    let path = path.as_ref();
+    let file = open_at(dir, path, OFlags::WRONLY)?;
+    rustix::io::write(&file, value.as_bytes()).asked(|| format!("write {value:?} to {}", path.display()))?;
+    Ok(())
+}
+
+/// Writes a file as a whole or not at all: a new file beside it, then a rename over the name.
+pub fn replace_at(dir: impl AsFd, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
+    let temporary = format!(".{name}.{}", rustix::process::getpid().as_raw_nonzero());
+    let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = match rustix::fs::openat(dir.as_fd(), &temporary, create, Mode::from_raw_mode(mode)) {
+        // Left by a killed process that had our pid.
+        Err(rustix::io::Errno::EXIST) => {
+            let _ = rustix::fs::unlinkat(dir.as_fd(), &temporary, AtFlags::empty());
+            rustix::fs::openat(dir.as_fd(), &temporary, create, Mode::from_raw_mode(mode))
+        }
+        other => other,
+    };
+    let file = made.asked(|| format!("create {temporary}"))?;
+    let written = write_fd(&file, bytes).and_then(|()| {
+        rustix::fs::renameat(dir.as_fd(), &temporary, dir.as_fd(), name)
+            .asked(|| format!("rename {temporary} to {name}"))
+    });
+    if written.is_err() {
+        let _ = rustix::fs::unlinkat(dir.as_fd(), &temporary, AtFlags::empty());
+    }
+    written
+}

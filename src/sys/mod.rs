@@ -1,0 +1,59 @@
+//! The kernel, one function per system call, and the only place where `unsafe` may stand.
+//!
+//! A call fails with what was asked, as strace would print it, and the kernel's answer in lower case as Go prints it:
+//! the docker CLI compares these words case-sensitively. The text is built only when something fails.
+#![allow(unsafe_code)]
+
+pub mod errno;
+pub mod files;
+pub mod proc;
+
+pub use errno::Errno;
+
+/// A failed system call: what was asked, and what the kernel answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// The call as strace would print it, without the result: `openat2 /etc/passwd`.
+    pub call: String,
+    /// The kernel's answer.
+    pub errno: Errno,
+}
+
+/// Result of a system call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.call, self.errno)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Adds to a bare errno what was asked; the text is made only on failure.
+pub trait Asked<T> {
+    /// Names the call that failed.
+    fn asked<F: FnOnce() -> String>(self, call: F) -> Result<T>;
+}
+
+impl<T> Asked<T> for std::result::Result<T, rustix::io::Errno> {
+    fn asked<F: FnOnce() -> String>(self, call: F) -> Result<T> {
+        self.map_err(|errno| Error { call: call(), errno: Errno(errno.raw_os_error()) })
+    }
+}
+
+impl<T> Asked<T> for std::io::Result<T> {
+    fn asked<F: FnOnce() -> String>(self, call: F) -> Result<T> {
+        self.map_err(|error| Error { call: call(), errno: Errno(error.raw_os_error().unwrap_or(libc::EIO)) })
+    }
+}
+
+/// The errno that lies at the bottom of an error, if a system call failed.
+pub fn errno_of(error: &anyhow::Error) -> Option<Errno> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map(|e| e.errno)
+}
+
+/// Turns the return value of a raw `libc::syscall` into a result.
+pub(crate) fn checked(returned: libc::c_long) -> std::io::Result<libc::c_long> {
+    if returned < 0 { Err(std::io::Error::last_os_error()) } else { Ok(returned) }
+}
