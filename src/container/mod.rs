@@ -1,1 +1,7 @@
-//! (to be written)
+//! The life cycle: one verb per file, and what a container is on disk and in fact.
+//!
+//! The command line turns its arguments into the requests below; each verb returns a value or an error and prints nothing.
+
+mod request;
+
+pub use request::*;

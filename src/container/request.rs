@@ -1,0 +1,93 @@
+//! What may be asked of the runtime: plain data, checked by the verb that takes it.
+#![allow(missing_docs, reason = "the fields are the options of the command line and documented there")]
+
+use crate::host::Host;
+use std::path::PathBuf;
+
+/// Who manages the cgroup of a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CgroupManager {
+    /// We write to the cgroup filesystem ourselves.
+    #[default]
+    Cgroupfs,
+    /// A transient scope of systemd's.
+    Systemd,
+    /// No cgroup at all.
+    None,
+}
+
+/// The global options and the facts of this host: the first argument of every verb.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    /// Where the state directories are (`--root`).
+    pub root: PathBuf,
+    /// `--systemd-cgroup` or `--cgroup-manager`.
+    pub cgroup_manager: CgroupManager,
+    /// `--rootless`: `None` is `auto`.
+    pub rootless: Option<bool>,
+    /// Facts of this machine.
+    pub host: Host,
+}
+
+/// `create`, and the first half of `run`.
+#[derive(Debug, Clone, Default)]
+pub struct Create {
+    pub id: String,
+    /// Absolute or relative to the working directory.
+    pub bundle: PathBuf,
+    pub console_socket: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    /// Number of descriptors after 2 that the container inherits.
+    pub preserve_fds: u32,
+}
+
+/// `run`.
+#[derive(Debug, Clone, Default)]
+pub struct Run {
+    pub create: Create,
+    pub detach: bool,
+    /// Do not delete the container when it has ended.
+    pub keep: bool,
+    pub no_subreaper: bool,
+}
+
+/// `exec`.
+#[derive(Debug, Clone, Default)]
+pub struct Exec {
+    pub id: String,
+    /// A process.json (`--process`); the options below then only add to it.
+    pub process: Option<PathBuf>,
+    pub args: Vec<String>,
+    pub cwd: Option<String>,
+    pub env: Vec<String>,
+    pub terminal: bool,
+    /// `UID[:GID]`
+    pub user: Option<String>,
+    pub additional_gids: Vec<u32>,
+    pub detach: bool,
+    pub pid_file: Option<PathBuf>,
+    pub console_socket: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
+    pub process_label: Option<String>,
+    pub apparmor: Option<String>,
+    pub no_new_privileges: bool,
+    /// Added to the container's own sets.
+    pub capabilities: Vec<String>,
+    pub preserve_fds: u32,
+    /// `PATH` or `CONTROLLER[,CONTROLLER]:PATH`, below the container's cgroup.
+    pub cgroup: Vec<String>,
+    pub ignore_paused: bool,
+}
+
+/// `kill`.
+#[derive(Debug, Clone, Default)]
+pub struct Kill {
+    pub id: String,
+    /// A number, a name, or a name with SIG; `None` is the image's stop signal or TERM.
+    pub signal: Option<String>,
+    /// Every process of the container and not only the first.
+    pub all: bool,
+}
