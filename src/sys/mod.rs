@@ -7,6 +7,7 @@
 pub mod errno;
 pub mod files;
 pub mod proc;
+pub mod seccomp;
 
 pub use errno::Errno;
 
