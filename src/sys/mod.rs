@@ -4,8 +4,11 @@
 //! the docker CLI compares these words case-sensitively. The text is built only when something fails.
 #![allow(unsafe_code)]
 
+pub mod channel;
+pub mod clone;
 pub mod errno;
 pub mod files;
+pub mod pidfd;
 pub mod proc;
 pub mod seccomp;
 
