@@ -2,6 +2,8 @@
 //!
 //! The command line turns its arguments into the requests below; each verb returns a value or an error and prints nothing.
 
+pub mod id;
 mod request;
 
+pub use id::ContainerId;
 pub use request::*;

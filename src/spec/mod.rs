@@ -1,1 +1,4 @@
-//! (to be written)
+//! From config.json to a plan: read it, check it against the specification, plan every part of it for this host.
+
+pub mod check;
+pub mod read;
