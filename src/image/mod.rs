@@ -1,1 +1,4 @@
-//! (to be written)
+//! Images: from a reference to layers, and from layers to a bundle.
+
+pub mod manifest;
+pub mod reference;

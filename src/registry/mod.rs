@@ -1,1 +1,14 @@
-//! (to be written)
+//! The client of the distribution specification 1.1: what travels between a registry and the image store.
+//!
+//! ```text
+//! client (requests, mirrors) ─▶ http (retries, redirects, time limits) ─▶ the network
+//!   ├─ auth (challenges, tokens) ─▶ credentials (files, helpers)
+//!   ├─ hosts (certs.d: mirrors, certificates, plain http)
+//!   └─ transfer (a blob as `Read`: resumed when cut, verified at its end)      upload (mount, whole, in chunks)
+//! ```
+
+pub mod digest;
+pub mod name;
+
+pub use digest::{Algorithm, Digest, Hasher};
+pub use name::Repository;
