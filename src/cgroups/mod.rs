@@ -1,1 +1,18 @@
-//! (to be written)
+//! Control groups: where a container's processes are counted, limited, frozen and killed as one.
+//!
+//! `plan` turns config.json and the host into directories and (file, value) writes; `make` carries that out before any
+//! process is inside; `Paths`, kept in the container's record, is all that the later verbs need.
+//!
+//! ```text
+//! plan ──▶ survey (refuse an occupied cgroup) ──▶ record paths ──▶ make ──▶ clone into it / join ──▶ keep or undo
+//!                                                      └──▶ kill · freeze · processes · remove, by any later call
+//! ```
+
+mod join;
+mod make;
+mod path;
+mod plan;
+
+pub use make::Made;
+pub use path::{Driver, Hierarchy, OwnCgroups, Paths};
+pub use plan::{Plan, Request, plan};
