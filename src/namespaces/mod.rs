@@ -2,6 +2,7 @@
 
 pub mod enter;
 pub mod idmap;
+pub mod net;
 pub mod plan;
 pub mod time;
 

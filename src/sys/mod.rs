@@ -6,10 +6,16 @@
 
 pub mod channel;
 pub mod clone;
+pub mod credentials;
 pub mod errno;
 pub mod files;
+pub mod keys;
+pub mod launcher;
+pub mod limits;
 pub mod pidfd;
 pub mod proc;
+pub mod procfs;
+pub mod scheduling;
 pub mod seccomp;
 
 pub use errno::Errno;

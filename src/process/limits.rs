@@ -1,0 +1,126 @@
+//! `process.rlimits` and `process.oomScoreAdj`.
+
+use crate::config::Rlimit;
+use crate::sys::limits as sys;
+use crate::sys::procfs::Procfs;
+use anyhow::{Context, Result, anyhow, bail};
+
+/// One limit to be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// Where it stands in config.json: `process.rlimits[2]`.
+    pub place: String,
+    /// The spec's word: `RLIMIT_NOFILE`.
+    pub kind: String,
+    /// The kernel's number.
+    pub resource: u32,
+    /// Soft and hard limit; `u64::MAX` is no limit.
+    pub soft: u64,
+    /// See `soft`.
+    pub hard: u64,
+}
+
+/// Every limit in the order of config.json.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The limits.
+    pub limits: Vec<Limit>,
+}
+
+/// getrlimit(2), asm-generic/resource.h (the same numbers on x86-64 and arm64).
+const WORDS: [&str; 16] = [
+    "RLIMIT_CPU",
+    "RLIMIT_FSIZE",
+    "RLIMIT_DATA",
+    "RLIMIT_STACK",
+    "RLIMIT_CORE",
+    "RLIMIT_RSS",
+    "RLIMIT_NPROC",
+    "RLIMIT_NOFILE",
+    "RLIMIT_MEMLOCK",
+    "RLIMIT_AS",
+    "RLIMIT_LOCKS",
+    "RLIMIT_SIGPENDING",
+    "RLIMIT_MSGQUEUE",
+    "RLIMIT_NICE",
+    "RLIMIT_RTPRIO",
+    "RLIMIT_RTTIME",
+];
+
+/// Words to numbers. An unknown type and a type given twice are errors (config.md, "POSIX process": MUST).
+pub fn plan(rlimits: &[Rlimit]) -> Result<Plan> {
+    let mut limits: Vec<Limit> = Vec::with_capacity(rlimits.len());
+    for (index, asked) in rlimits.iter().enumerate() {
+        let place = format!("process.rlimits[{index}]");
+        let Some(resource) = WORDS.iter().position(|word| *word == asked.kind) else {
+            bail!("{place}.type: unknown limit {:?}", asked.kind);
+        };
+        if let Some(first) = limits.iter().find(|l| l.kind == asked.kind) {
+            bail!("{place}.type: {} is already set by {}", asked.kind, first.place);
+        }
+        if asked.soft > asked.hard {
+            bail!("{place}: the soft limit {} is above the hard limit {}", asked.soft, asked.hard);
+        }
+        limits.push(Limit {
+            place,
+            kind: asked.kind.clone(),
+            resource: resource as u32,
+            soft: asked.soft,
+            hard: asked.hard,
+        });
+    }
+    Ok(Plan { limits })
+}
+
+/// Sets them for the calling process. Set late: a small RLIMIT_NOFILE would stop the runtime's own work.
+pub fn apply(plan: &Plan) -> Result<()> {
+    for limit in &plan.limits {
+        match sys::set(limit.resource, &limit.kind, limit.soft, limit.hard) {
+            // Without CAP_SYS_RESOURCE nobody raises this one, and managers ask for it by default (containerd, buildkit).
+            Err(error) if error.errno.0 == libc::EPERM && limit.kind == "RLIMIT_MEMLOCK" => {}
+            Err(error) => return Err(explained(limit, error)),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+fn explained(limit: &Limit, error: crate::sys::Error) -> anyhow::Error {
+    let above = (error.errno.0 == libc::EPERM).then(|| sys::get(limit.resource).ok()).flatten();
+    let text = match above {
+        Some((_, hard)) if hard < limit.hard => format!(
+            "{}: {} above the runtime's own hard limit of {} needs CAP_SYS_RESOURCE",
+            limit.place,
+            limit.kind,
+            amount(hard)
+        ),
+        _ => limit.place.clone(),
+    };
+    anyhow::Error::new(error).context(text)
+}
+
+/// Checks `process.oomScoreAdj`: the kernel takes -1000 to 1000 (proc_pid_oom_score_adj(5)).
+pub fn check_oom_score(adjustment: Option<i32>) -> Result<()> {
+    match adjustment {
+        Some(value) if !(-1000..=1000).contains(&value) => {
+            Err(anyhow!("process.oomScoreAdj: {value} is outside of -1000 to 1000"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the adjustment of the calling process; must happen before the change of user, lowering needs CAP_SYS_RESOURCE.
+pub fn apply_oom_score(procfs: &Procfs, adjustment: i32) -> Result<()> {
+    procfs.write("self/oom_score_adj", &adjustment.to_string()).context("process.oomScoreAdj")
+}
+
+fn amount(value: u64) -> String {
+    if value == u64::MAX { "unlimited".to_owned() } else { value.to_string() }
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut rows = self.limits.iter();
+        rows.try_for_each(|l| writeln!(f, "limit {} soft={} hard={}", l.kind, amount(l.soft), amount(l.hard)))
+    }
+}
