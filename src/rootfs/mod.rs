@@ -1,1 +1,14 @@
-//! (to be written)
+//! The container's root filesystem: mounts, devices, masked and read-only paths, and the switch of the root.
+//!
+//! [`plan::plan`] decides from config.json and the host; [`Plan::prepare`] opens in the parent what only the parent may
+//! open; [`Plan::build`] makes the tree in the child's mount namespace; [`Root::pivot`] and [`Root::finish`] enter and
+//! close it. Everything inside the root is found by openat2(2) from its descriptor and used by descriptor.
+
+pub mod build;
+pub mod devices;
+pub mod options;
+pub mod plan;
+pub mod resolve;
+
+pub use build::{Prepared, Root};
+pub use plan::{CgroupView, Hierarchy, Plan, Request, plan};
