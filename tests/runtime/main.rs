@@ -1,0 +1,14 @@
+//! Black-box tests of the runtime, one topic a file. `OCICAT_TEST_RUNTIME=/usr/sbin/runc cargo test --test runtime`
+//! proves them on a peer.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic, and its paths are its own"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod lifecycle;
