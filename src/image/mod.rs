@@ -1,4 +1,21 @@
-//! Images: from a reference to layers, and from layers to a bundle.
+//! Images: a content store that is an OCI image layout, layers unpacked in one streaming pass, bundles ready for
+//! `ocicat run`, and the way back (the writable layer of a bundle becomes a layer of a new image).
+//!
+//! ```text
+//! registry ─▶ layers ─▶ unpack ─▶ tar ─▶ directories of the store ─▶ overlay ─▶ bundle ─▶ (ocicat run)
+//!               │         └▶ blobs of the store                                    │
+//!             store ◀──────────────────────── commit ◀─ diff ◀─────────────────────┘
+//! ```
 
+pub mod bundle;
+pub mod commit;
+pub mod diff;
+pub mod digest;
+pub mod layers;
 pub mod manifest;
+pub mod overlay;
+pub mod progress;
 pub mod reference;
+pub mod store;
+pub mod tar;
+pub mod unpack;

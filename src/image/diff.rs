@@ -1,0 +1,1 @@
+//! From the writable layer of an overlay mount to a layer tar.

@@ -1,0 +1,1 @@
+//! A stack of layer directories as one tree: the overlay mount.

@@ -1,0 +1,121 @@
+//! index.json: the names of the store. Read, changed and replaced under a lock.
+
+use super::{Store, lock};
+use crate::sys::{self, Asked};
+use anyhow::{Context, Result, bail};
+use oci_spec::image::{Descriptor, ImageIndex, MediaType};
+use rustix::fs::{Mode, OFlags};
+use std::os::fd::BorrowedFd;
+
+/// The annotation that carries the name (image-spec annotations.md).
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// An index.json of this size names a hundred thousand images.
+const INDEX_LIMIT: usize = 64 << 20;
+
+/// One named image of the store.
+#[derive(Debug, Clone)]
+pub struct Tag {
+    /// The name, as it was given to `tag`.
+    pub reference: String,
+    /// A manifest, or an index of manifests.
+    pub descriptor: Descriptor,
+}
+
+impl Store {
+    /// Gives `descriptor` the name `reference`; a name points to one thing, the last one given.
+    pub fn tag(&self, reference: &str, descriptor: &Descriptor) -> Result<()> {
+        if !self.has(descriptor.digest()) {
+            bail!("{reference}: blob {} is not in the store", descriptor.digest());
+        }
+        let mut named = descriptor.clone();
+        let mut annotations = named.annotations().clone().unwrap_or_default();
+        annotations.insert(REF_NAME.to_owned(), reference.to_owned());
+        named.set_annotations(Some(annotations));
+        self.change_index(|manifests| {
+            manifests.retain(|d| name_of(d) != Some(reference));
+            manifests.push(named);
+        })
+    }
+
+    /// What `reference` names.
+    pub fn resolve(&self, reference: &str) -> Result<Option<Descriptor>> {
+        Ok(self.list()?.into_iter().find(|tag| tag.reference == reference).map(|tag| tag.descriptor))
+    }
+
+    /// All names, in the order they were given.
+    pub fn list(&self) -> Result<Vec<Tag>> {
+        let index = read_index(self.root())?;
+        let named = index.manifests().iter().filter_map(|descriptor| {
+            let reference = name_of(descriptor)?.to_owned();
+            let mut descriptor = descriptor.clone();
+            if let Some(mut annotations) = descriptor.annotations().clone() {
+                annotations.remove(REF_NAME);
+                descriptor.set_annotations((!annotations.is_empty()).then_some(annotations));
+            }
+            Some(Tag { reference, descriptor })
+        });
+        Ok(named.collect())
+    }
+
+    /// Takes a name away; the content stays until `gc`. False when there is no such name.
+    pub fn remove(&self, reference: &str) -> Result<bool> {
+        let mut found = false;
+        self.change_index(|manifests| {
+            let before = manifests.len();
+            manifests.retain(|d| name_of(d) != Some(reference));
+            found = manifests.len() != before;
+        })?;
+        Ok(found)
+    }
+
+    /// Every descriptor of index.json, named or not.
+    pub(super) fn roots(&self) -> Result<Vec<Descriptor>> {
+        Ok(read_index(self.root())?.manifests().clone())
+    }
+
+    fn change_index(&self, change: impl FnOnce(&mut Vec<Descriptor>)) -> Result<()> {
+        let _held = lock::hold(self.root(), "ocicat/index.lock")?;
+        let mut index = read_index(self.root())?;
+        let mut manifests = index.manifests().clone();
+        change(&mut manifests);
+        index.set_manifests(manifests);
+        replace_index(self.root(), &index)
+    }
+}
+
+fn name_of(descriptor: &Descriptor) -> Option<&str> {
+    descriptor.annotations().as_ref()?.get(REF_NAME).map(String::as_str)
+}
+
+fn read_index(root: BorrowedFd<'_>) -> Result<ImageIndex> {
+    let file = sys::files::open_at(root, "index.json", OFlags::RDONLY | OFlags::NOFOLLOW)?;
+    let bytes = sys::files::read_fd(file, INDEX_LIMIT).context("index.json")?;
+    serde_json::from_slice(&bytes).context("index.json")
+}
+
+/// A new index.json is on the disk before it has the name: names are few, and lost ones nobody can compute again.
+fn replace_index(root: BorrowedFd<'_>, index: &ImageIndex) -> Result<()> {
+    const TEMPORARY: &str = "ocicat/tmp/index.json";
+    let bytes = serde_json::to_vec(index).context("index.json")?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(root, TEMPORARY, flags, Mode::from_raw_mode(0o644))
+        .asked(|| format!("create {TEMPORARY}"))?;
+    sys::files::write_fd(&file, &bytes)?;
+    rustix::fs::fsync(&file).asked(|| format!("fsync {TEMPORARY}"))?;
+    Ok(rustix::fs::renameat(root, TEMPORARY, root, "index.json").asked(|| "rename index.json".to_owned())?)
+}
+
+/// Writes the two files that make a directory an image layout, where they are missing.
+pub(super) fn initialise(root: BorrowedFd<'_>) -> Result<()> {
+    let _held = lock::hold(root, "ocicat/index.lock")?;
+    if sys::files::open_at(root, "oci-layout", OFlags::PATH | OFlags::NOFOLLOW).is_err() {
+        sys::files::replace_at(root, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
+    }
+    if sys::files::open_at(root, "index.json", OFlags::PATH | OFlags::NOFOLLOW).is_err() {
+        let mut index = ImageIndex::default();
+        index.set_media_type(Some(MediaType::ImageIndex));
+        replace_index(root, &index)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! The store: content-addressed blobs in an OCI image layout that other tools read, and beside them the unpacked layers.
+//!
+//! ```text
+//! STORE/                       0700: set-user-id files of images lie below (CVE-2021-41103)
+//!   oci-layout  index.json     image-spec image-layout.md; a reference is the annotation org.opencontainers.image.ref.name
+//!   blobs/sha256/HEX           complete and verified, or absent
+//!   ocicat/
+//!     lock                     shared by everybody who uses the store, exclusive for gc
+//!     index.lock               held while index.json is read, changed and replaced
+//!     tmp/                     what is being made; everything here is garbage when nobody holds `lock`
+//!     layers/HEX/              the unpacked layer of that chain id: `tree`, and `record.json`
+//!     bundles/HEX              which bundle (its path) uses which layers
+//!     unsynced/BOOT/KIND-HEX   published in that boot and not yet known to be on the disk
+//! ```
+//!
+//! Everything is made under `tmp/` and published by one rename. Data is not synced at each publishing: that costs more
+//! than the download. Instead a mark in `unsynced/` goes before the rename, and whoever opens the store after a
+//! reboot verifies what is still marked. A blob or layer that claims to be whole is whole, after any kill or crash.
+
+mod blob;
+mod garbage;
+mod index;
+mod layer;
+mod ledger;
+mod lock;
+
+pub use blob::BlobWriter;
+pub use garbage::{Collected, Problem};
+pub use index::Tag;
+pub use layer::{LayerDirectory, LayerDraft};
+
+use crate::image::digest::Digest;
+use crate::sys::{self, Asked};
+use anyhow::{Context, Result};
+use oci_spec::image::DigestAlgorithm;
+use rustix::fs::{Mode, OFlags};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An open store. Any number of processes and threads may use one at once.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    root: OwnedFd,
+    /// Shared lock for as long as the store is open: what is being made is not garbage.
+    lock: OwnedFd,
+    sequence: AtomicU64,
+    boot: String,
+}
+
+/// Directories that a store has, in the order they are made.
+const DIRECTORIES: [&str; 8] = [
+    "blobs",
+    "blobs/sha256",
+    "ocicat",
+    "ocicat/tmp",
+    "ocicat/layers",
+    "ocicat/bundles",
+    "ocicat/unsynced",
+    "ocicat/locks",
+];
+
+impl Store {
+    /// Opens the store at `path`, and makes it if it is not there; any OCI image layout will do.
+    pub fn open(path: &Path) -> Result<Store> {
+        let path = std::path::absolute(path).with_context(|| format!("store {}", path.display()))?;
+        let store = Store::open_absolute(&path).with_context(|| format!("store {}", path.display()))?;
+        store.verify_unsynced()?;
+        Ok(store)
+    }
+
+    fn open_absolute(path: &Path) -> Result<Store> {
+        make_directories(path)?;
+        let root = sys::files::open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        if rustix::fs::accessat(&root, "ocicat/locks", rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty())
+            .is_err()
+        {
+            for name in DIRECTORIES {
+                make_directory(root.as_fd(), name)?;
+            }
+            index::initialise(root.as_fd())?;
+        }
+        let lock = lock::open(root.as_fd(), "ocicat/lock")?;
+        lock::shared(&lock)?;
+        let boot = sys::files::read_text("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        Ok(Store { path: path.to_owned(), root, lock, sequence: AtomicU64::new(0), boot })
+    }
+
+    /// Where the store is: an absolute path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// A name below `ocicat/tmp` that nobody else uses.
+    fn temporary(&self, kind: &str) -> String {
+        let number = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let random = crate::image::digest::hex(&random_bytes());
+        format!("ocicat/tmp/{kind}-{}-{number}-{random}", rustix::process::getpid().as_raw_nonzero())
+    }
+}
+
+fn random_bytes() -> [u8; 4] {
+    let mut bytes = [0u8; 4];
+    let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
+    bytes
+}
+
+fn make_directory(root: BorrowedFd<'_>, name: &str) -> sys::Result<()> {
+    match rustix::fs::mkdirat(root, name, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno).asked(|| format!("mkdir {name}")),
+    }
+}
+
+/// Makes `path` and its missing parents, 0700: the caller names this place, no image does.
+fn make_directories(path: &Path) -> sys::Result<()> {
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(rustix::io::Errno::NOENT) if path.parent().is_some() => {
+            make_directories(path.parent().unwrap_or(path))?;
+            make_directories(path)
+        }
+        Err(errno) => Err(errno).asked(|| format!("mkdir {}", path.display())),
+    }
+}
+
+/// Where a blob lies below the store.
+pub(crate) fn blob_path(digest: &Digest) -> Result<String> {
+    match digest.algorithm() {
+        DigestAlgorithm::Sha256 => Ok(format!("blobs/sha256/{}", digest.digest())),
+        DigestAlgorithm::Sha512 => Ok(format!("blobs/sha512/{}", digest.digest())),
+        other => anyhow::bail!("{digest}: digest algorithm {other} is not supported; sha256 and sha512 are"),
+    }
+}
