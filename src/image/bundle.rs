@@ -1,10 +1,10 @@
 //! From an image to a bundle: root filesystem and config.json.
 
 use crate::config::{IdMapping, Mount};
+use crate::image::configuration::ImageConfiguration;
 use crate::image::digest::Digest;
 use crate::image::store::{LayerDirectory, Store};
 use anyhow::Result;
-use oci_spec::image::ImageConfiguration;
 use std::path::{Path, PathBuf};
 
 /// How the root filesystem of a bundle is made.

@@ -2,11 +2,11 @@
 //! directory of the store; or one after the other into one plain tree.
 
 use crate::image::digest::Digest;
+use crate::image::manifest::Descriptor;
 use crate::image::progress::Progress;
 use crate::image::store::{LayerDirectory, Store};
 use crate::image::unpack::{Ids, Limits};
 use anyhow::Result;
-use oci_spec::image::Descriptor;
 use std::io::Read;
 use std::path::Path;
 

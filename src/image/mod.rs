@@ -9,6 +9,7 @@
 
 pub mod bundle;
 pub mod commit;
+pub mod configuration;
 pub mod diff;
 pub mod digest;
 pub mod layers;

@@ -2,6 +2,7 @@
 
 use super::{Store, blob_path};
 use crate::image::digest::{Digest, Hasher};
+use crate::registry::Algorithm;
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -12,18 +13,18 @@ use std::os::fd::{AsFd, OwnedFd};
 impl Store {
     /// True when the blob is here, whole.
     pub fn has(&self, digest: &Digest) -> bool {
-        blob_path(digest).is_ok_and(|path| rustix::fs::statat(self.root(), path, AtFlags::SYMLINK_NOFOLLOW).is_ok())
+        self.size(digest).is_some()
     }
 
     /// The size of a blob in bytes, if it is here.
     pub fn size(&self, digest: &Digest) -> Option<u64> {
-        let stat = rustix::fs::statat(self.root(), blob_path(digest).ok()?, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let stat = rustix::fs::statat(self.root(), blob_path(digest), AtFlags::SYMLINK_NOFOLLOW).ok()?;
         u64::try_from(stat.st_size).ok()
     }
 
     /// Opens a blob for reading.
     pub fn open_blob(&self, digest: &Digest) -> Result<File> {
-        let path = blob_path(digest)?;
+        let path = blob_path(digest);
         let file = sys::files::open_at(self.root(), &path, OFlags::RDONLY | OFlags::NOFOLLOW)
             .with_context(|| format!("blob {digest}"))?;
         Ok(File::from(file))
@@ -32,9 +33,9 @@ impl Store {
     /// Reads a small blob (a manifest or config) of at most `limit` bytes and verifies it against its digest.
     pub fn read_blob(&self, digest: &Digest, limit: usize) -> Result<Vec<u8>> {
         let bytes = sys::files::read_fd(self.open_blob(digest)?, limit).with_context(|| format!("blob {digest}"))?;
-        let mut hasher = Hasher::like(digest)?;
+        let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&bytes);
-        let found = hasher.finish()?;
+        let found = hasher.finish();
         if found != *digest {
             bail!("blob {digest}: its content has the digest {found}; hint: `ocicat-image check --repair` removes it");
         }
@@ -60,7 +61,7 @@ impl Store {
 
     /// Removes a blob; one that is not here is no error.
     pub(super) fn remove_blob(&self, digest: &Digest) -> Result<()> {
-        match rustix::fs::unlinkat(self.root(), blob_path(digest)?, AtFlags::empty()) {
+        match rustix::fs::unlinkat(self.root(), blob_path(digest), AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Ok(Err(errno).asked(|| format!("unlink blob {digest}"))?),
         }
@@ -81,7 +82,7 @@ pub struct BlobWriter<'a> {
 
 impl<'a> BlobWriter<'a> {
     fn new(store: &'a Store, expected: Option<Digest>, size: Option<u64>) -> Result<BlobWriter<'a>> {
-        let hasher = expected.as_ref().map_or_else(|| Ok(Hasher::default()), Hasher::like)?;
+        let hasher = Hasher::new(expected.as_ref().map_or(Algorithm::Sha256, Digest::algorithm));
         let temporary = store.temporary("blob");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(store.root(), &temporary, flags, Mode::from_raw_mode(0o600))
@@ -96,7 +97,7 @@ impl<'a> BlobWriter<'a> {
 
     /// Verifies digest and size, then gives the blob its name.
     pub fn finish(mut self) -> Result<Digest> {
-        let found = std::mem::take(&mut self.hasher).finish()?;
+        let found = std::mem::replace(&mut self.hasher, Hasher::new(Algorithm::Sha256)).finish();
         if let Some(size) = self.size
             && size != self.written
         {
@@ -107,7 +108,7 @@ impl<'a> BlobWriter<'a> {
         {
             bail!("blob {expected}: its content has the digest {found}");
         }
-        let path = blob_path(&found)?;
+        let path = blob_path(&found);
         self.store.mark_unsynced("blob", &found)?;
         if let Some((directory, _)) = path.rsplit_once('/') {
             super::make_directory(self.store.root(), directory)?;

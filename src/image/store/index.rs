@@ -1,9 +1,9 @@
 //! index.json: the names of the store. Read, changed and replaced under a lock.
 
 use super::{Store, lock};
+use crate::image::manifest::{Descriptor, Index, media};
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
-use oci_spec::image::{Descriptor, ImageIndex, MediaType};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::BorrowedFd;
 
@@ -25,13 +25,11 @@ pub struct Tag {
 impl Store {
     /// Gives `descriptor` the name `reference`; a name points to one thing, the last one given.
     pub fn tag(&self, reference: &str, descriptor: &Descriptor) -> Result<()> {
-        if !self.has(descriptor.digest()) {
-            bail!("{reference}: blob {} is not in the store", descriptor.digest());
+        if !self.has(&descriptor.digest) {
+            bail!("{reference}: blob {} is not in the store", descriptor.digest);
         }
         let mut named = descriptor.clone();
-        let mut annotations = named.annotations().clone().unwrap_or_default();
-        annotations.insert(REF_NAME.to_owned(), reference.to_owned());
-        named.set_annotations(Some(annotations));
+        named.annotations.get_or_insert_default().insert(REF_NAME.to_owned(), reference.to_owned());
         self.change_index(|manifests| {
             manifests.retain(|d| name_of(d) != Some(reference));
             manifests.push(named);
@@ -46,13 +44,8 @@ impl Store {
     /// All names, in the order they were given.
     pub fn list(&self) -> Result<Vec<Tag>> {
         let index = read_index(self.root())?;
-        let named = index.manifests().iter().filter_map(|descriptor| {
-            let reference = name_of(descriptor)?.to_owned();
-            let mut descriptor = descriptor.clone();
-            if let Some(mut annotations) = descriptor.annotations().clone() {
-                annotations.remove(REF_NAME);
-                descriptor.set_annotations((!annotations.is_empty()).then_some(annotations));
-            }
+        let named = index.manifests.into_iter().filter_map(|mut descriptor| {
+            let reference = descriptor.annotations.as_mut()?.remove(REF_NAME)?;
             Some(Tag { reference, descriptor })
         });
         Ok(named.collect())
@@ -71,31 +64,29 @@ impl Store {
 
     /// Every descriptor of index.json, named or not.
     pub(super) fn roots(&self) -> Result<Vec<Descriptor>> {
-        Ok(read_index(self.root())?.manifests().clone())
+        Ok(read_index(self.root())?.manifests)
     }
 
     fn change_index(&self, change: impl FnOnce(&mut Vec<Descriptor>)) -> Result<()> {
         let _held = lock::hold(self.root(), "ocicat/index.lock")?;
         let mut index = read_index(self.root())?;
-        let mut manifests = index.manifests().clone();
-        change(&mut manifests);
-        index.set_manifests(manifests);
+        change(&mut index.manifests);
         replace_index(self.root(), &index)
     }
 }
 
 fn name_of(descriptor: &Descriptor) -> Option<&str> {
-    descriptor.annotations().as_ref()?.get(REF_NAME).map(String::as_str)
+    descriptor.annotation(REF_NAME)
 }
 
-fn read_index(root: BorrowedFd<'_>) -> Result<ImageIndex> {
+fn read_index(root: BorrowedFd<'_>) -> Result<Index> {
     let file = sys::files::open_at(root, "index.json", OFlags::RDONLY | OFlags::NOFOLLOW)?;
     let bytes = sys::files::read_fd(file, INDEX_LIMIT).context("index.json")?;
     serde_json::from_slice(&bytes).context("index.json")
 }
 
 /// A new index.json is on the disk before it has the name: names are few, and lost ones nobody can compute again.
-fn replace_index(root: BorrowedFd<'_>, index: &ImageIndex) -> Result<()> {
+fn replace_index(root: BorrowedFd<'_>, index: &Index) -> Result<()> {
     const TEMPORARY: &str = "ocicat/tmp/index.json";
     let bytes = serde_json::to_vec(index).context("index.json")?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -113,9 +104,8 @@ pub(super) fn initialise(root: BorrowedFd<'_>) -> Result<()> {
         sys::files::replace_at(root, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
     }
     if sys::files::open_at(root, "index.json", OFlags::PATH | OFlags::NOFOLLOW).is_err() {
-        let mut index = ImageIndex::default();
-        index.set_media_type(Some(MediaType::ImageIndex));
-        replace_index(root, &index)?;
+        let media_type = Some(media::INDEX.to_owned());
+        replace_index(root, &Index { schema_version: 2, media_type, manifests: Vec::new(), annotations: None })?;
     }
     Ok(())
 }

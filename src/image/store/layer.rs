@@ -23,13 +23,13 @@ pub struct LayerDraft<'a> {
 impl Store {
     /// The unpacked layer of a chain id, if it is here.
     pub fn layer(&self, chain_id: &Digest) -> Option<LayerDirectory> {
-        let path = self.path.join(format!("ocicat/layers/{}/tree", chain_id.digest()));
+        let path = self.path.join(format!("ocicat/layers/{}/tree", chain_id.hex()));
         rustix::fs::stat(&path).ok()?;
         Some(LayerDirectory { chain_id: chain_id.clone(), path })
     }
 
     /// Waits until nobody else makes this layer; ask `layer` again when it returns.
     pub(crate) fn lock_layer(&self, chain_id: &Digest) -> Result<super::lock::Held> {
-        super::lock::hold(self.root(), &format!("ocicat/locks/{}", chain_id.digest()))
+        super::lock::hold(self.root(), &format!("ocicat/locks/{}", chain_id.hex()))
     }
 }

@@ -32,7 +32,6 @@ pub use layer::{LayerDirectory, LayerDraft};
 use crate::image::digest::Digest;
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result};
-use oci_spec::image::DigestAlgorithm;
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -99,15 +98,15 @@ impl Store {
     /// A name below `ocicat/tmp` that nobody else uses.
     fn temporary(&self, kind: &str) -> String {
         let number = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let random = crate::image::digest::hex(&random_bytes());
-        format!("ocicat/tmp/{kind}-{}-{number}-{random}", rustix::process::getpid().as_raw_nonzero())
+        let random = random();
+        format!("ocicat/tmp/{kind}-{}-{number}-{random:08x}", rustix::process::getpid().as_raw_nonzero())
     }
 }
 
-fn random_bytes() -> [u8; 4] {
+fn random() -> u32 {
     let mut bytes = [0u8; 4];
     let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
-    bytes
+    u32::from_ne_bytes(bytes)
 }
 
 fn make_directory(root: BorrowedFd<'_>, name: &str) -> sys::Result<()> {
@@ -130,10 +129,6 @@ fn make_directories(path: &Path) -> sys::Result<()> {
 }
 
 /// Where a blob lies below the store.
-pub(crate) fn blob_path(digest: &Digest) -> Result<String> {
-    match digest.algorithm() {
-        DigestAlgorithm::Sha256 => Ok(format!("blobs/sha256/{}", digest.digest())),
-        DigestAlgorithm::Sha512 => Ok(format!("blobs/sha512/{}", digest.digest())),
-        other => anyhow::bail!("{digest}: digest algorithm {other} is not supported; sha256 and sha512 are"),
-    }
+pub(crate) fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
