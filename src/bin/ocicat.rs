@@ -1,2 +1,5 @@
 //! The runtime: parse, call, print one error line, exit code.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    ocicat::cli::main(std::env::args_os().skip(1))
+}

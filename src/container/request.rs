@@ -91,3 +91,76 @@ pub struct Kill {
     /// Every process of the container and not only the first.
     pub all: bool,
 }
+
+/// `update`.
+#[derive(Debug, Clone, Default)]
+pub struct Update {
+    pub id: String,
+    /// A JSON file of `linux.resources`, or `-` for standard input; the fields below are then ignored.
+    pub resources_file: Option<PathBuf>,
+    /// What the options ask for; absent fields stay as they are.
+    pub resources: crate::config::Resources,
+    /// A line for resctrl's schemata (Intel RDT cache).
+    pub l3_cache_schema: Option<String>,
+    /// A line for resctrl's schemata (Intel RDT memory bandwidth).
+    pub mem_bw_schema: Option<String>,
+}
+
+/// `events`.
+#[derive(Debug, Clone, Default)]
+pub struct Events {
+    pub id: String,
+    pub interval: std::time::Duration,
+    /// One set of statistics, then the end.
+    pub once: bool,
+}
+
+/// What `checkpoint` and `restore` both tell CRIU.
+#[derive(Debug, Clone, Default)]
+pub struct Criu {
+    /// Where the images are; `checkpoint` in the working directory by default.
+    pub image_path: Option<PathBuf>,
+    pub work_path: Option<PathBuf>,
+    pub tcp_established: bool,
+    pub ext_unix_sk: bool,
+    pub shell_job: bool,
+    pub file_locks: bool,
+    pub lazy_pages: bool,
+    pub auto_dedup: bool,
+    /// `soft`, `full`, `strict` or `ignore`.
+    pub manage_cgroups_mode: Option<String>,
+    /// Namespaces to make anew without their contents: `network`.
+    pub empty_ns: Vec<String>,
+    /// `iptables`, `nftables` or `skip`: how the network stands still.
+    pub network_lock: Option<String>,
+}
+
+/// `checkpoint`.
+#[derive(Debug, Clone, Default)]
+pub struct Checkpoint {
+    pub id: String,
+    pub criu: Criu,
+    /// Images of an earlier `--pre-dump`, relative to the image path.
+    pub parent_path: Option<PathBuf>,
+    pub leave_running: bool,
+    pub tcp_skip_in_flight: bool,
+    pub link_remap: bool,
+    pub pre_dump: bool,
+    /// CRIU writes a zero byte to it when the lazy pages server is ready.
+    pub status_fd: Option<i32>,
+    /// `ADDRESS:PORT`
+    pub page_server: Option<String>,
+}
+
+/// `restore`.
+#[derive(Debug, Clone, Default)]
+pub struct Restore {
+    pub create: Create,
+    pub criu: Criu,
+    pub detach: bool,
+    pub no_subreaper: bool,
+    pub tcp_close: bool,
+    /// `TYPE:NAME`
+    pub lsm_profile: Option<String>,
+    pub lsm_mount_context: Option<String>,
+}

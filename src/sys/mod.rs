@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod clone;
+pub mod clock;
 pub mod credentials;
 pub mod errno;
 pub mod files;

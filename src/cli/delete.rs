@@ -1,0 +1,24 @@
+//! `ocicat delete`: remove what is left of a container.
+
+use super::command::{Command, Flag, Positionals};
+use super::{Ended, Invocation};
+use anyhow::{Result, bail};
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "delete",
+    about: "Removes a stopped container: its cgroups and its state",
+    details: "With --force a running container is killed first, and a container that does not exist is no error.",
+    positionals: Positionals::ID,
+    flags: &[Flag::switch("force", "kill the container first if it still runs").short('f')],
+    examples: &[
+        ("delete web", "remove the stopped container `web`"),
+        ("delete --force web", "whatever state it is in"),
+    ],
+    failure: 1,
+    run,
+};
+
+fn run(_invocation: &Invocation) -> Result<Ended> {
+    bail!("delete: not there yet")
+}

@@ -1,0 +1,89 @@
+//! The log that managers read: one object or line for a failing call, and nothing for one that succeeds.
+//!
+//! containerd takes the last object whose level is `error`; podman parses the whole file as one object. So exactly one is
+//! written, unless `--debug` asks for more. Standard error gets the same text, because it is all that some callers see.
+
+use super::globals::{Format, Globals};
+use crate::sys::{self, Asked, clock, files};
+use rustix::fs::{Mode, OFlags};
+use std::path::Path;
+
+/// Tells the failure of a call on standard error and, when there is one, in the log file.
+pub(super) fn failure(globals: &Globals, message: &str) {
+    let message = one_line(message);
+    to_stderr(&format!("ocicat: {message}\n"));
+    if let Some(path) = &globals.log {
+        let line = entry(globals.log_format, "error", &message, &clock::now_rfc3339());
+        if let Err(error) = append(path, &line) {
+            to_stderr(&format!("ocicat: log: {error}\n"));
+        }
+    }
+}
+
+/// Tells a step with `--debug`: in the log file, or on standard error when there is none and the format is text.
+pub(super) fn debug(globals: &Globals, message: impl FnOnce() -> String) {
+    if !globals.debug {
+        return;
+    }
+    let line = entry(globals.log_format, "debug", &one_line(&message()), &clock::now_rfc3339());
+    match (&globals.log, globals.log_format) {
+        // The failure of the call itself will say that the log cannot be written.
+        (Some(path), _) => drop(append(path, &line)),
+        (None, Format::Text) => to_stderr(&line),
+        (None, Format::Json) => {}
+    }
+}
+
+/// The form of one entry: logrus's, which is what the callers' parsers were written for.
+fn entry(format: Format, level: &str, message: &str, time: &str) -> String {
+    let quoted = serde_json::Value::from(message);
+    match format {
+        Format::Json => format!("{{\"level\":\"{level}\",\"msg\":{quoted},\"time\":\"{time}\"}}\n"),
+        Format::Text => format!("time=\"{time}\" level={level} msg={quoted}\n"),
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split(['\n', '\r']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Appends in one write, so that two runtimes with one log do not mix their lines.
+fn append(path: &Path, line: &str) -> sys::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::from_raw_mode(0o644))
+        .asked(|| format!("open {}", path.display()))?;
+    files::write_fd(&file, line.as_bytes())
+}
+
+fn to_stderr(line: &str) {
+    // A closed standard error leaves nobody to tell.
+    let _ = files::write_fd(rustix::stdio::stderr(), line.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_has_the_form_that_the_callers_parse() {
+        let time = "2026-11-23T08:50:57.000000001Z";
+        assert_eq!(
+            entry(Format::Json, "error", "exec: \"x\": not found", time),
+            "{\"level\":\"error\",\"msg\":\"exec: \\\"x\\\": not found\",\"time\":\"2026-11-23T08:50:57.000000001Z\"}\n"
+        );
+        assert_eq!(
+            entry(Format::Text, "error", "no", time),
+            "time=\"2026-11-23T08:50:57.000000001Z\" level=error msg=\"no\"\n"
+        );
+        assert_eq!(one_line("a\nb\r\n"), "a b");
+    }
+
+    #[test]
+    fn a_failing_call_appends_one_object() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.json");
+        append(&path, &entry(Format::Json, "error", "first", "t")).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(value["msg"], "first");
+    }
+}

@@ -1,0 +1,24 @@
+//! `ocicat resume`: thaw a container.
+
+use super::command::{Command, Positionals};
+use super::{Ended, Invocation};
+use anyhow::{Result, bail};
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "resume",
+    about: "Lets the processes of a paused container continue",
+    details: "",
+    positionals: Positionals::ID,
+    flags: &[],
+    examples: &[
+        ("resume web", "continue the container `web`"),
+        ("--root /run/mine resume web", "with the state of containers in another place"),
+    ],
+    failure: 1,
+    run,
+};
+
+fn run(_invocation: &Invocation) -> Result<Ended> {
+    bail!("resume: not there yet")
+}
