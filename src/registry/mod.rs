@@ -8,7 +8,13 @@
 //! ```
 
 pub mod digest;
+pub mod hosts;
+pub mod http;
 pub mod name;
+pub mod proxy;
+pub mod retry;
+pub mod tls;
+pub mod url;
 
 pub use digest::{Algorithm, Digest, Hasher};
 pub use name::Repository;
