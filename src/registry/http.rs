@@ -34,7 +34,7 @@ impl Default for Limits {
 }
 
 /// Opens the bytes of a request anew for each attempt.
-pub type Open<'a> = &'a dyn Fn() -> anyhow::Result<Box<dyn Read + 'a>>;
+pub type Open<'a> = &'a dyn Fn() -> anyhow::Result<Box<dyn Read>>;
 
 /// What a request carries.
 #[derive(Clone, Copy)]

@@ -1,0 +1,181 @@
+//! Blobs to a registry: mounted from another repository, sent whole, or sent in chunks that survive a broken connection.
+//!
+//! ```text
+//! POST uploads/?mount=D&from=R ─▶ 201 there already
+//!                              ─▶ 202 Location ─▶ PUT Location?digest=D (whole)          ─▶ 201
+//!                                              └▶ PATCH Location (chunk) ─▶ 202 Location … PUT ?digest=D ─▶ 201
+//! ```
+
+use super::auth::Scope;
+use super::client::{Client, Purpose, place, refused};
+use super::digest::Digest;
+use super::hosts::Endpoint;
+use super::http::{Answer, Payload, Request};
+use super::name::Repository;
+use super::url::Url;
+use anyhow::{Context, bail};
+use std::io::Read;
+use ureq::http::Method;
+
+/// A blob to send: its bytes can be read from any offset, again and again.
+pub struct Source<'a> {
+    /// Digest of the whole.
+    pub digest: &'a Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Opens the bytes from an offset on.
+    pub open: &'a (dyn Fn(u64) -> anyhow::Result<Box<dyn Read>> + Sync),
+}
+
+/// How a blob got there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// The repository had it.
+    Present,
+    /// The registry took it from another repository.
+    Mounted,
+    /// Its bytes were sent.
+    Uploaded,
+}
+
+impl Client {
+    /// Brings a blob into a repository. `from`: another repository of the same registry that is known to have it.
+    /// Blobs larger than `chunk` bytes are sent in chunks of that size.
+    pub fn push_blob(
+        &self,
+        repository: &Repository,
+        source: &Source<'_>,
+        from: Option<&Repository>,
+        chunk: u64,
+    ) -> anyhow::Result<Sent> {
+        let from = from.filter(|other| other.host() == repository.host() && other.path() != repository.path());
+        let scope = Scope::push(repository.path());
+        if self.has_blob(repository, source.digest, &scope)? {
+            return Ok(Sent::Present);
+        }
+        let scope = match from {
+            Some(other) => scope.and_pull(other.path()),
+            None => scope,
+        };
+        let endpoint = self.push_endpoint(repository)?;
+        let purpose = Purpose { repository, scope: &scope };
+        let mut url = place(&endpoint, repository, "blobs/uploads", "");
+        if let Some(other) = from {
+            url.add_query("mount", source.digest.as_str());
+            url.add_query("from", other.path());
+        }
+        let upload = Upload { client: self, endpoint: &endpoint, purpose, source };
+        match upload.begin(url)? {
+            None => Ok(Sent::Mounted),
+            Some((location, least)) => {
+                let chunk = chunk.max(least).max(1);
+                if source.size <= chunk {
+                    upload.whole(location)?;
+                } else {
+                    upload.in_chunks(location, chunk)?;
+                }
+                Ok(Sent::Uploaded)
+            }
+        }
+    }
+}
+
+struct Upload<'a> {
+    client: &'a Client,
+    endpoint: &'a Endpoint,
+    purpose: Purpose<'a>,
+    source: &'a Source<'a>,
+}
+
+impl Upload<'_> {
+    /// Where to send the bytes and the registry's least size of a chunk; none if the blob was mounted.
+    fn begin(&self, url: Url) -> anyhow::Result<Option<(Url, u64)>> {
+        let request = Request::new(Method::POST, url);
+        let shown = request.shown();
+        let mut answer = self.client.send(self.endpoint, self.purpose, request)?;
+        match answer.status {
+            201 => Ok(None),
+            202 => {
+                let least = answer.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+                Ok(Some((location(&shown, &answer)?, least)))
+            }
+            _ => Err(refused(&shown, self.endpoint, &mut answer)),
+        }
+    }
+
+    fn whole(&self, location: Url) -> anyhow::Result<()> {
+        let open = || (self.source.open)(0);
+        self.finish(location, Payload::Stream(self.source.size, &open))
+    }
+
+    fn finish(&self, mut location: Url, payload: Payload<'_>) -> anyhow::Result<()> {
+        location.add_query("digest", self.source.digest.as_str());
+        let mut request = Request::new(Method::PUT, location);
+        request.headers.push(("Content-Type", "application/octet-stream".to_owned()));
+        let request = Request { payload, ..request };
+        let shown = request.shown();
+        let mut answer = self.client.send(self.endpoint, self.purpose, request)?;
+        if !matches!(answer.status, 200..=204) {
+            return Err(refused(&shown, self.endpoint, &mut answer));
+        }
+        Ok(())
+    }
+
+    fn in_chunks(&self, mut location: Url, chunk: u64) -> anyhow::Result<()> {
+        let mut at = 0;
+        let mut attempt = 0;
+        while at < self.source.size {
+            let length = chunk.min(self.source.size - at);
+            match self.send_chunk(&location, at, length) {
+                Ok(next) => (location, at, attempt) = (next, at + length, 0),
+                // The registry knows how much of the chunk arrived.
+                Err(error) => {
+                    attempt += 1;
+                    self.client.wait(attempt, None, error)?;
+                    (location, at) = self.status(&location)?;
+                }
+            }
+        }
+        self.finish(location, Payload::Bytes(b""))
+    }
+
+    fn send_chunk(&self, location: &Url, at: u64, length: u64) -> anyhow::Result<Url> {
+        let open = || -> anyhow::Result<Box<dyn Read>> { Ok(Box::new((self.source.open)(at)?.take(length))) };
+        let mut request = Request::new(Method::PATCH, location.clone());
+        request.headers.push(("Content-Type", "application/octet-stream".to_owned()));
+        request.headers.push(("Content-Range", format!("{at}-{}", at + length - 1)));
+        let request = Request { payload: Payload::Stream(length, &open), ..request };
+        let shown = request.shown();
+        let mut answer = self.client.send(self.endpoint, self.purpose, request)?;
+        match answer.status {
+            // docker's registry answers 202, some others 204.
+            201 | 202 | 204 => self::location(&shown, &answer),
+            _ => Err(refused(&shown, self.endpoint, &mut answer)),
+        }
+    }
+
+    /// Where an upload stands: `Range: 0-LAST`.
+    fn status(&self, location: &Url) -> anyhow::Result<(Url, u64)> {
+        let request = Request::new(Method::GET, location.clone());
+        let shown = request.shown();
+        let mut answer = self.client.send(self.endpoint, self.purpose, request)?;
+        if answer.status != 204 {
+            return Err(refused(&shown, self.endpoint, &mut answer));
+        }
+        let range = answer.header("range").unwrap_or("0-0");
+        let last: u64 =
+            range.trim_start_matches("bytes=").split_once('-').and_then(|(_, last)| last.parse().ok()).unwrap_or(0);
+        // An empty upload is told as `0-0` by docker's registry, and so is one byte: begin anew then.
+        let at = if last == 0 { 0 } else { last + 1 };
+        if at > self.source.size {
+            bail!("{shown}: the registry has {at} bytes of {}", self.source.size);
+        }
+        let next = self::location(&shown, &answer).unwrap_or_else(|_| location.clone());
+        Ok((next, at))
+    }
+}
+
+fn location(shown: &str, answer: &Answer) -> anyhow::Result<Url> {
+    let location = answer.header("location").with_context(|| format!("{shown}: the answer names no Location"))?;
+    answer.url.join(location).with_context(|| format!("{shown}: Location"))
+}
