@@ -122,7 +122,7 @@ mod tests {
             ("{\"hostname\": \"a\",}", "trailing comma at line 1 column 18"),
             ("", "EOF while parsing a value at line 1 column 0"),
             ("{} x", "trailing characters at line 1 column 4"),
-            ("[]", "invalid length 0, expected struct Config with 10 elements at line 1 column 2"),
+            ("7", "invalid type: integer `7`, expected struct Config at line 1 column 1"),
         ];
         let told: Vec<_> = table.iter().map(|(json, _)| (*json, message(json))).collect();
         let expected: Vec<_> = table.iter().map(|(json, text)| (*json, (*text).to_owned())).collect();
