@@ -1,0 +1,84 @@
+//! The record of a container: what it takes to find and to take back everything that exists because of it.
+
+use crate::cgroups;
+use crate::sys::{files, pidfd};
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// `ROOT/ID/state.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Version of this format.
+    pub version: u32,
+    /// `ociVersion` of the config.
+    pub oci_version: String,
+    /// The container's id.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Absolute path of the root filesystem.
+    pub rootfs: PathBuf,
+    /// Annotations of the config.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// When the container was made (RFC 3339, UTC).
+    pub created: String,
+    /// The uid that called the runtime.
+    pub owner: u32,
+    /// The boot in which the processes below lived.
+    pub boot_id: String,
+    /// The runtime process that makes the container.
+    pub creator: Identity,
+    /// Init; `None` until the container is created.
+    pub init: Option<Identity>,
+    /// Where its cgroups are.
+    pub cgroups: Option<cgroups::Paths>,
+}
+
+/// A process for good: its number alone may come to name another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Number in the runtime's pid namespace.
+    pub pid: i32,
+    /// Start time in clock ticks since boot (proc_pid_stat(5), field 22).
+    pub start: u64,
+}
+
+impl Identity {
+    /// The identity of a process that exists.
+    pub fn of(pid: i32) -> Result<Identity> {
+        Ok(Identity { pid, start: pidfd::stat(pid)?.1 })
+    }
+
+    /// This process.
+    pub fn own() -> Result<Identity> {
+        Identity::of(std::process::id() as i32)
+    }
+
+    /// True while the process exists and is no zombie.
+    pub fn is_alive(&self) -> bool {
+        pidfd::stat(self.pid).is_ok_and(|(state, start)| start == self.start && !matches!(state, 'Z' | 'X'))
+    }
+
+    /// Opens the process, if it is still the same one: the descriptor is taken first and the start time read after it.
+    pub fn open(&self) -> Option<OwnedFd> {
+        let fd = pidfd::open(self.pid).ok()?;
+        self.is_alive().then_some(fd)
+    }
+}
+
+/// The id of this boot; empty where procfs does not tell.
+pub fn boot_id() -> String {
+    files::read_text("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+impl Record {
+    /// Init's identity, if it belongs to this boot.
+    pub fn current_init(&self) -> Option<Identity> {
+        self.init.filter(|_| self.boot_id == boot_id())
+    }
+}

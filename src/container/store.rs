@@ -1,0 +1,225 @@
+//! What a container is on disk: one directory below the root, locked by flock(2) on itself.
+//!
+//! ```text
+//! ROOT/ID/  state.json   the record: written before the first thing exists, replaced by rename, removed last
+//!           config.json  as it was at create; later edits of the bundle have no effect
+//!           seccomp.bpf  the compiled filter, for exec
+//!           start        fifo: init reads one byte from it; gone once the container was started
+//!           outcome      fifo: closed by init's execve, or four bytes of errno
+//! ```
+
+use super::ContainerId;
+use super::record::Record;
+use crate::sys::{self, Errno, files};
+use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+const RECORD: &str = "state.json";
+const CONFIG: &str = "config.json";
+/// The fifo that init waits on.
+pub const START: &str = "start";
+/// The fifo that tells whether the execve succeeded.
+pub const OUTCOME: &str = "outcome";
+/// The compiled system call filter.
+pub const SECCOMP: &str = "seccomp.bpf";
+/// Longest record and config that we read back, in bytes.
+const LONGEST: usize = 64 << 20;
+
+/// The directory of one container, open.
+#[derive(Debug)]
+pub struct Directory {
+    id: ContainerId,
+    fd: OwnedFd,
+    root: PathBuf,
+}
+
+/// Claims an id: makes its directory, and the root above it where that is missing (0700, CVE-2021-41103), and locks it.
+///
+/// # Errors
+/// An id that is taken says so in words that managers know.
+pub fn claim(root: &Path, id: &ContainerId) -> Result<Directory> {
+    let path = root.join(id);
+    let made = match rustix::fs::mkdir(&path, Mode::RWXU) {
+        Err(rustix::io::Errno::NOENT) => make_root(root).and_then(|()| rustix::fs::mkdir(&path, Mode::RWXU)),
+        made => made,
+    };
+    match made {
+        Ok(()) => {}
+        Err(rustix::io::Errno::EXIST) => bail!("container with given ID already exists: {id}"),
+        Err(errno) => {
+            let errno = Errno(errno.raw_os_error());
+            return Err(sys::Error { call: format!("mkdir {}", path.display()), errno }.into());
+        }
+    }
+    let directory = open(root, id)?;
+    directory.lock()?;
+    Ok(directory)
+}
+
+fn make_root(root: &Path) -> rustix::io::Result<()> {
+    match rustix::fs::mkdir(root, Mode::RWXU) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(rustix::io::Errno::NOENT) => {
+            make_root(root.parent().ok_or(rustix::io::Errno::NOENT)?)?;
+            rustix::fs::mkdir(root, Mode::RWXU)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Finds a container.
+///
+/// # Errors
+/// `container does not exist`, the words that managers look for.
+pub fn find(root: &Path, id: &ContainerId) -> Result<Directory> {
+    match open(root, id) {
+        Ok(directory) => Ok(directory),
+        Err(error) if sys::errno_of(&error) == Some(Errno(libc::ENOENT)) => bail!("container does not exist: {id}"),
+        Err(error) => Err(error),
+    }
+}
+
+fn open(root: &Path, id: &ContainerId) -> Result<Directory> {
+    let fd = files::open(root.join(id), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
+    Ok(Directory { id: id.clone(), fd, root: root.to_owned() })
+}
+
+/// The ids of all containers below `root`, sorted; a root that does not exist has none.
+pub fn ids(root: &Path) -> Result<Vec<ContainerId>> {
+    let fd = match files::open(root, OFlags::RDONLY | OFlags::DIRECTORY) {
+        Err(error) if error.errno == Errno(libc::ENOENT) => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let mut ids: Vec<ContainerId> = names(&fd)?.iter().filter_map(|name| name.parse().ok()).collect();
+    ids.sort();
+    Ok(ids)
+}
+
+fn names(directory: impl AsFd) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory).context("read directory")? {
+        let name = entry.context("read directory")?.file_name().to_string_lossy().into_owned();
+        if name != "." && name != ".." {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
+impl Directory {
+    /// The container's id.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The directory itself.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Where the directory is.
+    pub fn path(&self) -> PathBuf {
+        self.root.join(&self.id)
+    }
+
+    /// Takes the container for this process; waits while another one works on it.
+    pub fn lock(&self) -> Result<()> {
+        loop {
+            match rustix::fs::flock(&self.fd, FlockOperation::LockExclusive) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return other.with_context(|| format!("lock the state of {}", self.id)),
+            }
+        }
+    }
+
+    /// True when no other process works on the container; it is then ours.
+    pub fn try_lock(&self) -> bool {
+        rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive).is_ok()
+    }
+
+    /// True while the directory is still the one that the id names, and not one that was deleted meanwhile.
+    pub fn exists(&self) -> bool {
+        let (Ok(own), Ok(named)) = (rustix::fs::fstat(&self.fd), rustix::fs::stat(&self.path())) else { return false };
+        (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino)
+    }
+
+    /// Writes the first record; nothing else of the container may exist yet.
+    pub fn write_first(&self, record: &Record) -> Result<()> {
+        self.write_new(RECORD, &serde_json::to_vec(record)?)
+    }
+
+    /// Replaces the record.
+    pub fn write(&self, record: &Record) -> Result<()> {
+        Ok(files::replace_at(&self.fd, RECORD, &serde_json::to_vec(record)?, 0o600)?)
+    }
+
+    /// Keeps config.json as it is now.
+    pub fn write_config(&self, raw: &[u8]) -> Result<()> {
+        self.write_new(CONFIG, raw)
+    }
+
+    /// Makes a file that does not exist yet.
+    pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
+            .with_context(|| format!("create {name} in {}", self.path().display()))?;
+        Ok(files::write_fd(&file, bytes)?)
+    }
+
+    /// Makes a fifo.
+    pub fn make_fifo(&self, name: &str) -> Result<()> {
+        rustix::fs::mknodat(&self.fd, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .with_context(|| format!("make the fifo {name} in {}", self.path().display()))
+    }
+
+    /// Opens a file of the directory.
+    pub fn open_file(&self, name: &str, flags: OFlags) -> sys::Result<OwnedFd> {
+        files::open_at(&self.fd, name, flags | OFlags::NOFOLLOW)
+    }
+
+    /// True when the file is there.
+    pub fn has(&self, name: &str) -> bool {
+        rustix::fs::accessat(&self.fd, name, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// The record; `None` when there is none, or only the beginning of one: then nothing else of the container exists.
+    pub fn record(&self) -> Result<Option<Record>> {
+        let bytes = match self.open_file(RECORD, OFlags::RDONLY) {
+            Err(error) if error.errno == Errno(libc::ENOENT) => return Ok(None),
+            file => files::read_fd(file?, LONGEST)?,
+        };
+        Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    /// config.json as it was at create.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        Ok(files::read_fd(self.open_file(CONFIG, OFlags::RDONLY)?, LONGEST)?)
+    }
+
+    /// Reads a small file of the directory.
+    pub fn read(&self, name: &str) -> sys::Result<Vec<u8>> {
+        files::read_fd(self.open_file(name, OFlags::RDONLY)?, LONGEST)
+    }
+
+    /// Removes one file; one that is not there is fine.
+    pub fn unlink(&self, name: &str) -> Result<()> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).with_context(|| format!("unlink {name} in {}", self.path().display())),
+        }
+    }
+
+    /// Removes the directory and what is in it, the record last: whenever this is cut short, it can be done again.
+    pub fn remove(&self) -> Result<()> {
+        for name in names(&self.fd)?.iter().filter(|name| *name != RECORD) {
+            self.unlink(name)?;
+        }
+        self.unlink(RECORD)?;
+        match rustix::fs::unlinkat(CWD, self.path(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).with_context(|| format!("rmdir {}", self.path().display())),
+        }
+    }
+}
