@@ -1,0 +1,181 @@
+//! What the container's process needs, planned: everything of `process`, and what only init does around it.
+#![allow(missing_docs, reason = "the fields are named for the modules that own their plans")]
+
+use super::{
+    capabilities, credentials, descriptors, execute, keyring, limits, lsm, memory_policy, personality, scheduling,
+    sysctl, terminal,
+};
+use crate::config::{Config, Hook, Process};
+use crate::host::Host;
+use crate::{namespaces, rootfs, seccomp};
+use anyhow::{Context, Result};
+use std::fmt;
+
+/// What a plan of a process depends on.
+pub struct Request<'a> {
+    /// The whole config of the container.
+    pub config: &'a Config,
+    /// The process: the config's own, or the one that `exec` adds.
+    pub process: &'a Process,
+    /// Facts of this machine.
+    pub host: &'a Host,
+    /// The container's id.
+    pub id: &'a str,
+    /// Capabilities that `exec --cap` adds.
+    pub added_capabilities: &'a [String],
+    /// `--no-new-keyring`, and `exec`, which uses the container's.
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+    /// A variable of the runtime's own environment.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// The filter, compiled.
+    pub seccomp: Option<seccomp::Plan>,
+}
+
+/// What a process becomes between its birth and its execve; init and the process of `exec` share it.
+#[derive(Debug)]
+pub struct Plan {
+    pub execute: execute::Plan,
+    pub credentials: credentials::Plan,
+    pub capabilities: capabilities::Plan,
+    pub limits: limits::Plan,
+    pub scheduling: scheduling::Plan,
+    pub affinity: scheduling::Affinity,
+    pub personality: Option<personality::Plan>,
+    pub memory_policy: Option<memory_policy::Plan>,
+    pub keyring: Option<keyring::Plan>,
+    pub label: Option<lsm::Plan>,
+    pub terminal: Option<terminal::Plan>,
+    pub descriptors: descriptors::Plan,
+    pub oom_score_adj: Option<i32>,
+    pub no_new_privileges: bool,
+    pub seccomp: Option<seccomp::Plan>,
+}
+
+/// Plans the process.
+pub fn plan(request: Request<'_>) -> Result<Plan> {
+    let process = request.process;
+    let linux = request.config.linux.as_ref();
+    let descriptors = descriptors::plan(request.preserve_fds, std::process::id(), request.variable)?;
+    limits::check_oom_score(process.oom_score_adj)?;
+    let personality = linux.and_then(|linux| linux.personality.as_ref());
+    let memory_policy = linux.and_then(|linux| linux.memory_policy.as_ref());
+    Ok(Plan {
+        execute: execute::plan(process, &descriptors.environment)?,
+        credentials: credentials::plan(&process.user)?,
+        capabilities: capabilities::plan(process.capabilities.as_ref(), request.added_capabilities),
+        limits: limits::plan(&process.rlimits)?,
+        scheduling: scheduling::plan(process)?,
+        affinity: scheduling::affinity(process)?,
+        personality: personality.map(personality::plan).transpose()?,
+        memory_policy: memory_policy.map(memory_policy::plan).transpose()?,
+        keyring: keyring::plan(request.id, request.no_new_keyring, process.selinux_label.as_deref()),
+        label: lsm::plan(process, request.host)?,
+        terminal: terminal::plan(process)?,
+        descriptors,
+        oom_score_adj: process.oom_score_adj,
+        no_new_privileges: process.no_new_privileges,
+        seccomp: request.seccomp,
+    })
+}
+
+impl Plan {
+    /// The filter needs CAP_SYS_ADMIN without no_new_privs, so the last capability change comes after it (seccomp(2)).
+    pub fn filter_before_capabilities(&self) -> bool {
+        self.seccomp.is_some() && !self.no_new_privileges
+    }
+
+    /// An agent gets its listener from `create`, so such a filter is loaded while the runtime is still there to pass it on.
+    pub fn filter_at_create(&self) -> bool {
+        self.seccomp.as_ref().is_some_and(|seccomp| seccomp.listener.is_some())
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(adjustment) = self.oom_score_adj {
+            writeln!(f, "oom_score_adj {adjustment}")?;
+        }
+        let optional: [Option<&dyn fmt::Display>; 5] = [
+            self.terminal.as_ref().map(|p| p as _),
+            self.keyring.as_ref().map(|p| p as _),
+            self.personality.as_ref().map(|p| p as _),
+            self.memory_policy.as_ref().map(|p| p as _),
+            self.label.as_ref().map(|p| p as _),
+        ];
+        for part in optional.into_iter().flatten() {
+            write!(f, "{part}")?;
+        }
+        write!(f, "{}{}{}", self.limits, self.scheduling, self.credentials)?;
+        write!(f, "{}{}", self.capabilities, self.descriptors)?;
+        if self.no_new_privileges {
+            writeln!(f, "no_new_privs")?;
+        }
+        if let Some(seccomp) = &self.seccomp {
+            writeln!(f, "seccomp filter, {} instructions", seccomp.program.0.len())?;
+        }
+        write!(f, "{}", self.execute)
+    }
+}
+
+/// Everything that init does.
+#[derive(Debug)]
+pub struct Init {
+    pub namespaces: namespaces::Plan,
+    pub rootfs: rootfs::Plan,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    pub sysctl: sysctl::Plan,
+    pub network: namespaces::net::Plan,
+    /// Hooks in the container's namespaces, before pivot_root.
+    pub create_container: Vec<Hook>,
+    /// Hooks in the container, before the program.
+    pub start_container: Vec<Hook>,
+    pub hook_output: super::hooks::Output,
+    /// The parent has hooks to run in the runtime's namespace, or devices to move in.
+    pub parent_has_work: bool,
+    /// `None`: `create` makes a container that `start` refuses (runtime.md, "Start").
+    pub process: Option<Plan>,
+}
+
+/// Plans what init does around the process.
+pub fn init(config: &Config, namespaces: namespaces::Plan, rootfs: rootfs::Plan, process: Option<Plan>) -> Result<Init> {
+    let hooks = config.hooks.clone().unwrap_or_default();
+    let linux = config.linux.as_ref();
+    let annotation = |name: &str| config.annotations.get(name).map(std::path::PathBuf::from);
+    let network = match linux {
+        Some(linux) => namespaces::net::plan(&linux.net_devices)?,
+        None => namespaces::net::Plan::default(),
+    };
+    Ok(Init {
+        hostname: config.hostname.clone().filter(|name| !name.is_empty()),
+        domainname: config.domainname.clone().filter(|name| !name.is_empty()),
+        sysctl: linux.map(sysctl::plan).transpose().context("config.json")?.unwrap_or_default(),
+        parent_has_work: !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() || !network.devices.is_empty(),
+        network,
+        create_container: hooks.create_container,
+        start_container: hooks.start_container,
+        hook_output: super::hooks::Output {
+            stdout: annotation("run.oci.hooks.stdout"),
+            stderr: annotation("run.oci.hooks.stderr"),
+        },
+        namespaces,
+        rootfs,
+        process,
+    })
+}
+
+impl fmt::Display for Init {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.namespaces)?;
+        if let Some(name) = &self.hostname {
+            writeln!(f, "hostname {name}")?;
+        }
+        if let Some(name) = &self.domainname {
+            writeln!(f, "domainname {name}")?;
+        }
+        write!(f, "{}{}{}", self.rootfs, self.sysctl, self.network)?;
+        self.process.as_ref().map_or(Ok(()), |process| write!(f, "{process}"))
+    }
+}
