@@ -1,4 +1,7 @@
-//! The container's process: what it becomes, step by step, and how it is looked after.
+//! The processes of a container: how init is made, what it does until it becomes the program, and what `exec` adds.
+//!
+//! `plan` says what a process needs; `spawn` clones; `init` and `join` are the two children's tables of steps; `settle` is
+//! what they share; `handshake` is how child and parent talk. The other modules are one topic each.
 
 pub mod capabilities;
 pub mod console_socket;
@@ -16,3 +19,9 @@ pub mod scheduling;
 pub mod signals;
 pub mod sysctl;
 pub mod terminal;
+pub mod handshake;
+pub mod init;
+pub mod join;
+pub mod plan;
+mod settle;
+pub mod spawn;
