@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Which folder of src may name which (`config`, `host` and `sys` are leaves below everything).
 const ALLOWED: &[(&str, &[&str])] = &[
     ("cli", &["container", "image", "config", "host", "sys"]),
-    ("container", &["spec", "cgroups", "process", "config", "host", "sys"]),
+    ("container", &["spec", "cgroups", "process", "namespaces", "seccomp", "config", "host", "sys"]),
     ("spec", &["namespaces", "cgroups", "rootfs", "process", "seccomp", "config", "host", "sys"]),
     ("process", &["namespaces", "rootfs", "seccomp", "config", "host", "sys"]),
     ("namespaces", &["config", "host", "sys"]),

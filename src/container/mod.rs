@@ -2,8 +2,46 @@
 //!
 //! The command line turns its arguments into the requests below; each verb returns a value or an error and prints nothing.
 
+mod create;
+mod delete;
+mod exec;
+mod find;
 pub mod id;
+mod kill;
+mod pause;
+mod poststop;
+mod record;
 mod request;
+mod run;
+mod signal;
+mod start;
+mod state;
+mod status;
+mod store;
+mod undo;
 
+pub use create::create;
+pub use delete::delete;
+pub use exec::exec;
 pub use id::ContainerId;
+pub use kill::kill;
+pub use pause::{pause, resume};
+pub use record::{Identity, Record};
 pub use request::*;
+pub use run::run;
+pub use start::start;
+pub use state::{list, processes, state};
+pub use status::{State, Status};
+
+use crate::cgroups::Driver;
+
+impl Runtime {
+    /// Who makes the cgroups.
+    pub(crate) fn driver(&self) -> Driver {
+        match self.cgroup_manager {
+            CgroupManager::Cgroupfs => Driver::Cgroupfs,
+            CgroupManager::Systemd => Driver::Systemd,
+            CgroupManager::None => Driver::None,
+        }
+    }
+}

@@ -26,7 +26,7 @@ fn open_all(joins: &[Join]) -> Result<Vec<(Join, OwnedFd)>> {
 }
 
 fn place(join: &Join) -> String {
-    format!("config.json: linux.namespaces[{}] ({} {})", join.index, join.kind.word(), join.path.display())
+    format!("linux.namespaces[{}] ({} {})", join.index, join.kind.word(), join.path.display())
 }
 
 fn open(join: &Join) -> Result<OwnedFd> {

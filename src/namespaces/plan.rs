@@ -102,9 +102,8 @@ pub fn plan(config: &Config, host: &Host) -> Result<Plan> {
     let mut plan = Plan::default();
     let mut joins = Vec::new();
     for (index, namespace) in linux.namespaces.iter().enumerate() {
-        let kind = Kind::from_word(&namespace.kind).with_context(|| {
-            format!("config.json: linux.namespaces[{index}].type: {:?} is no namespace", namespace.kind)
-        })?;
+        let kind = Kind::from_word(&namespace.kind)
+            .with_context(|| format!("linux.namespaces[{index}].type: {:?} is no namespace", namespace.kind))?;
         match &namespace.path {
             Some(path) if !path.as_os_str().is_empty() => joins.push(Join { kind, path: path.clone(), index }),
             _ => plan.new.push(kind),
@@ -116,9 +115,7 @@ pub fn plan(config: &Config, host: &Host) -> Result<Plan> {
     plan.helper = joins.iter().any(|join| join.kind == Kind::User);
     plan.time_at_execve = plan.new.contains(&Kind::Time) && (new_user || plan.helper);
     if plan.time_at_execve && host.kernel < (6, 3) && host.rootless() {
-        bail!(
-            "config.json: linux.namespaces: a time namespace inside a user namespace needs Linux 6.3 when not run as root"
-        );
+        bail!("linux.namespaces: a time namespace inside a user namespace needs Linux 6.3 when not run as root");
     }
     (plan.borrow, plan.join) = joins.into_iter().partition(|join| {
         let by_children_only = matches!(join.kind, Kind::Pid | Kind::Time);
@@ -133,7 +130,7 @@ pub fn plan(config: &Config, host: &Host) -> Result<Plan> {
 
 fn mappings(linux: &Linux, host: &Host) -> Result<Mappings> {
     if linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty() {
-        bail!("config.json: linux.uidMappings and linux.gidMappings: a new user namespace needs both");
+        bail!("linux.uidMappings and linux.gidMappings: a new user namespace needs both");
     }
     Ok(Mappings { uids: linux.uid_mappings.clone(), gids: linux.gid_mappings.clone(), privileged: host.euid == 0 })
 }
@@ -225,7 +222,7 @@ mod tests {
             (r#"{"namespaces": [{"type": "time"}], "timeOffsets": {"monotonic": {"secs": 60, "nanosecs": 5}}}"#.to_owned(),
              "parent: new time namespace for the child, monotonic 60.000000005\ninit: clone with new []\n"),
             (r#"{"namespaces": [{"type": "user"}]}"#.to_owned(),
-             "config.json: linux.uidMappings and linux.gidMappings: a new user namespace needs both\n"),
+             "linux.uidMappings and linux.gidMappings: a new user namespace needs both\n"),
         ];
         for (linux, expected) in table {
             assert_eq!(planned(&linux, Host::modern()), expected, "{linux}");

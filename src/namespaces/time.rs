@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 /// Makes a time namespace for the children of this process (and, from Linux 6.3 on, for itself at its next execve)
 /// and sets its clocks, which must happen before anything enters it.
 pub fn make(offsets: &BTreeMap<String, TimeOffset>) -> Result<()> {
-    clone::unshare(libc::CLONE_NEWTIME as u64).context("config.json: linux.namespaces: time")?;
+    clone::unshare(libc::CLONE_NEWTIME as u64).context("linux.namespaces: time")?;
     if offsets.is_empty() {
         return Ok(());
     }
@@ -17,5 +17,5 @@ pub fn make(offsets: &BTreeMap<String, TimeOffset>) -> Result<()> {
     for (clock, offset) in offsets {
         let _ = writeln!(text, "{clock} {} {}", offset.secs, offset.nanosecs);
     }
-    files::write_value_at(rustix::fs::CWD, "/proc/self/timens_offsets", &text).context("config.json: linux.timeOffsets")
+    files::write_value_at(rustix::fs::CWD, "/proc/self/timens_offsets", &text).context("linux.timeOffsets")
 }

@@ -8,6 +8,7 @@ pub mod console_socket;
 pub mod credentials;
 pub mod descriptors;
 pub mod execute;
+pub mod failure;
 pub mod hooks;
 pub mod keyring;
 pub mod limits;

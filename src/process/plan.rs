@@ -9,6 +9,7 @@ use crate::config::{Config, Hook, Process};
 use crate::host::Host;
 use crate::{namespaces, rootfs, seccomp};
 use anyhow::{Context, Result};
+pub use rootfs::Prepared;
 use std::fmt;
 
 /// What a plan of a process depends on.
@@ -140,7 +141,12 @@ pub struct Init {
 }
 
 /// Plans what init does around the process.
-pub fn init(config: &Config, namespaces: namespaces::Plan, rootfs: rootfs::Plan, process: Option<Plan>) -> Result<Init> {
+pub fn init(
+    config: &Config,
+    namespaces: namespaces::Plan,
+    rootfs: rootfs::Plan,
+    process: Option<Plan>,
+) -> Result<Init> {
     let hooks = config.hooks.clone().unwrap_or_default();
     let linux = config.linux.as_ref();
     let annotation = |name: &str| config.annotations.get(name).map(std::path::PathBuf::from);
@@ -177,5 +183,21 @@ impl fmt::Display for Init {
         }
         write!(f, "{}{}{}", self.rootfs, self.sysctl, self.network)?;
         self.process.as_ref().map_or(Ok(()), |process| write!(f, "{process}"))
+    }
+}
+
+impl Init {
+    /// Opens in the parent what only the parent may open.
+    pub fn prepare_rootfs(&self) -> Result<rootfs::Prepared> {
+        self.rootfs.prepare(None)
+    }
+
+    /// Moves the network devices into the network namespace of init.
+    pub fn move_net_devices(&self, pid: i32) -> Result<()> {
+        if self.network.devices.is_empty() {
+            return Ok(());
+        }
+        let target = crate::sys::files::open(format!("/proc/{pid}/ns/net"), rustix::fs::OFlags::RDONLY)?;
+        namespaces::net::move_devices(&self.network, std::os::fd::AsFd::as_fd(&target))
     }
 }

@@ -70,7 +70,10 @@ pub(super) fn settle(
 }
 
 fn launcher(plan: &Plan, procfs: Option<&Procfs>, outcome: BorrowedFd<'_>) -> Result<Launcher> {
-    let words = plan.label.as_ref().map(|label| Ok::<_, anyhow::Error>((CString::new(label.file)?, CString::new(label.text.as_str())?)));
+    let words = plan
+        .label
+        .as_ref()
+        .map(|label| Ok::<_, anyhow::Error>((CString::new(label.file)?, CString::new(label.text.as_str())?)));
     let words = words.transpose()?;
     let label = match (procfs, &words) {
         (Some(procfs), Some((file, text))) => Some(Label { procfs, file, text }),

@@ -40,7 +40,8 @@ pub fn spawn(plan: &Plan, given: Given<'_>, cgroup: Option<OwnedFd>) -> Result<S
     }
     let init = parent.cloned();
     let ended = pidfd::reap(&child.pidfd)?;
-    let child = init.with_context(|| format!("the helper that joins the user namespace ended with {}", ended.code()))?;
+    let child =
+        init.with_context(|| format!("the helper that joins the user namespace ended with {}", ended.code()))?;
     Ok(Spawned { child, parent })
 }
 

@@ -1,0 +1,295 @@
+//! `create`: from a bundle to a process that only waits to be started; and the way back from every point in between.
+
+use super::record::{Identity, Record, boot_id};
+use super::status::{self, Status};
+use super::store::{self, Directory};
+use super::undo::Undo;
+use super::{ContainerId, Create, Runtime, poststop};
+use crate::cgroups;
+use crate::config::Config;
+use crate::process::handshake::Gone;
+use crate::process::{self, console_socket, hooks, init, spawn};
+use crate::spec;
+use crate::sys::{clock, files, pidfd};
+use anyhow::{Context, Result, bail};
+use rustix::fs::OFlags;
+use std::cell::Cell;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Makes a container and leaves it waiting for `start`.
+///
+/// # Errors
+/// What is wrong, and where; nothing is left behind.
+pub fn create(runtime: &Runtime, request: &Create) -> Result<()> {
+    make(runtime, request, Mode::Wait).map(drop)
+}
+
+/// What happens once everything is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Wait for `start`.
+    Wait,
+    /// Run at once and be left alone.
+    Detached,
+    /// Run at once, looked after by this process.
+    Foreground,
+}
+
+/// A container that was just made.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) directory: Directory,
+    pub(super) record: Record,
+    pub(super) config: Config,
+    pub(super) spawned: spawn::Spawned,
+    /// Master of the terminal, when this process is to relay it.
+    pub(super) terminal: Option<OwnedFd>,
+}
+
+/// Makes a container.
+pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Made> {
+    let id: ContainerId = request.id.parse()?;
+    let bundle = std::path::absolute(&request.bundle).context("bundle")?;
+    let (config, raw) = spec::read::config(&bundle)?;
+    spec::check::check(&config, &runtime.host)?;
+    check_console(&config, request, mode)?;
+    let mut plan = spec::plan::plan(&spec::plan::Request {
+        config: &config,
+        host: &runtime.host,
+        bundle: &bundle,
+        id: id.as_str(),
+        driver: runtime.driver(),
+        no_pivot: request.no_pivot,
+        no_new_keyring: request.no_new_keyring,
+        preserve_fds: request.preserve_fds,
+        variable: &|name| std::env::var(name).ok(),
+    })?;
+    plan.cgroups.survey()?;
+    let directory = store::claim(&runtime.root, &id)?;
+    let record = first_record(&config, &id, bundle, &runtime.host, plan.cgroups.paths())?;
+    let hooks_begun = Cell::new(false);
+    let outcome = {
+        let mut undo = Undo::default();
+        undo.push("state", || drop(directory.remove()));
+        let attempt = Attempt {
+            request,
+            mode,
+            config: &config,
+            plan: &plan,
+            directory: &directory,
+            raw: &raw,
+            hooks_begun: &hooks_begun,
+        };
+        let made = bring_up(&attempt, &record, &mut undo);
+        if made.is_ok() {
+            undo.keep();
+        } else {
+            drop(undo);
+            if hooks_begun.get() {
+                poststop::run(&config, &status::state(&record, Status::Stopped));
+            }
+        }
+        made
+    };
+    let (record, spawned, terminal) = outcome?;
+    Ok(Made { directory, record, config, spawned, terminal })
+}
+
+/// A terminal needs somebody who holds its other end.
+fn check_console(config: &Config, request: &Create, mode: Mode) -> Result<()> {
+    let terminal = config.process.as_ref().is_some_and(|process| process.terminal);
+    match (terminal, request.console_socket.is_some(), mode) {
+        (true, false, Mode::Wait | Mode::Detached) => {
+            bail!("config.json: process.terminal: nobody would hold the terminal; hint: give --console-socket")
+        }
+        (false, true, _) => bail!("--console-socket: config.json has no process.terminal, so there is nothing to send"),
+        (true, true, Mode::Foreground) => bail!("--console-socket: a container in the foreground uses this terminal"),
+        _ => Ok(()),
+    }
+}
+
+fn first_record(
+    config: &Config,
+    id: &ContainerId,
+    bundle: PathBuf,
+    host: &crate::host::Host,
+    paths: &cgroups::Paths,
+) -> Result<Record> {
+    let rootfs = bundle.join(config.root.as_ref().map_or(Path::new(""), |root| root.path.as_path()));
+    Ok(Record {
+        version: 1,
+        oci_version: config.oci_version.clone(),
+        id: id.to_string(),
+        bundle,
+        rootfs,
+        annotations: config.annotations.clone(),
+        created: clock::now_rfc3339(),
+        owner: host.euid,
+        boot_id: boot_id(),
+        creator: Identity::own()?,
+        init: None,
+        cgroups: Some(paths.clone()),
+    })
+}
+
+/// One attempt to make a container.
+struct Attempt<'a> {
+    request: &'a Create,
+    mode: Mode,
+    config: &'a Config,
+    plan: &'a spec::plan::Plan,
+    directory: &'a Directory,
+    raw: &'a [u8],
+    hooks_begun: &'a Cell<bool>,
+}
+
+type Up = (Record, spawn::Spawned, Option<OwnedFd>);
+
+/// Everything from the first record to the last; `undo` knows the way back.
+fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Result<Up> {
+    let directory = attempt.directory;
+    directory.write_first(first)?;
+    directory.write_config(attempt.raw)?;
+    if let Some(filter) = attempt.plan.init.process.as_ref().and_then(|process| process.seccomp.as_ref()) {
+        directory.write_new(store::SECCOMP, &filter.to_bytes())?;
+    }
+    let console = attempt.request.console_socket.as_deref().map(console_socket::connect).transpose()?;
+    let paths = attempt.plan.cgroups.paths().clone();
+    undo.push("cgroups", move || drop(paths.remove_by_force()));
+    let cgroup = attempt.plan.cgroups.make()?;
+    let base = status::state(first, Status::Created);
+    let state = move |pid: i32| serde_json::to_string(&status::State { pid, ..base.clone() }).unwrap_or_default();
+    let fifos = attempt.fifos()?;
+    let given = init::Given {
+        cgroup_files: cgroup.join_files()?,
+        namespaces: attempt.plan.init.namespaces.open()?,
+        rootfs: attempt.prepare_rootfs()?,
+        start: fifos.0,
+        outcome: fifos.1,
+        state: &state,
+    };
+    let spawned = spawn::spawn(&attempt.plan.init, given, cgroup.clone_into()?)?;
+    let doomed = spawned.child.pidfd.try_clone()?;
+    undo.push("init", move || {
+        let _ = pidfd::send_signal(&doomed, libc::SIGKILL);
+        let _ = pidfd::reap(&doomed);
+    });
+    let ready = attempt.converse(&spawned, &state).map_err(|error| explain(error, &spawned, cgroup.paths()))?;
+    let record = Record { init: Some(Identity::of(spawned.child.pid)?), cgroups: Some(cgroup.keep()), ..first.clone() };
+    let terminal = attempt.hand_out(&record, &spawned, ready, console.as_ref())?;
+    directory.write(&record)?;
+    spawned.parent.done()?;
+    Ok((record, spawned, terminal))
+}
+
+impl Attempt<'_> {
+    /// The fifos of `start`. Opened for both directions: neither open may block.
+    fn fifos(&self) -> Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+        if self.mode != Mode::Wait {
+            return Ok((None, None));
+        }
+        self.directory.make_fifo(store::START)?;
+        self.directory.make_fifo(store::OUTCOME)?;
+        let open = |name| self.directory.open_file(name, OFlags::RDWR);
+        Ok((Some(open(store::START)?), Some(open(store::OUTCOME)?)))
+    }
+
+    fn prepare_rootfs(&self) -> Result<process::plan::Prepared> {
+        self.plan.init.prepare_rootfs().context("config.json")
+    }
+
+    /// Answers init's questions until only the program is missing.
+    fn converse(&self, spawned: &spawn::Spawned, state: &dyn Fn(i32) -> String) -> Result<process::handshake::Ready> {
+        let (init, pid, parent) = (&self.plan.init, spawned.child.pid, &spawned.parent);
+        spawn::set_oom_score(pid, init.process.as_ref().and_then(|process| process.oom_score_adj))?;
+        if let Some(mappings) = &init.namespaces.mappings {
+            parent.map_ids()?;
+            mappings.write(pid)?;
+            parent.done()?;
+        }
+        if init.parent_has_work {
+            parent.run_hooks()?;
+            init.move_net_devices(pid)?;
+            self.hooks_begun.set(true);
+            self.run_hooks(&state(pid))?;
+            parent.done()?;
+        }
+        parent.ready()
+    }
+
+    fn run_hooks(&self, state: &str) -> Result<()> {
+        let Some(hooks) = &self.config.hooks else { return Ok(()) };
+        let output = &self.plan.init.hook_output;
+        hooks::run(&hooks.prestart, "hooks.prestart", state, output)?;
+        hooks::run(&hooks.create_runtime, "hooks.createRuntime", state, output)
+    }
+
+    /// Gives the descriptors and the pid to whoever asked for them; keeps the terminal in the foreground.
+    fn hand_out(
+        &self,
+        record: &Record,
+        spawned: &spawn::Spawned,
+        ready: process::handshake::Ready,
+        console: Option<&OwnedFd>,
+    ) -> Result<Option<OwnedFd>> {
+        if let Some(listener) = &ready.seccomp {
+            self.notify_agent(record, spawned.child.pid, listener)?;
+        }
+        let terminal = match (ready.terminal, console) {
+            (Some(master), Some(socket)) => {
+                console_socket::send(socket.as_fd(), master.as_fd(), "/dev/ptmx")?;
+                None
+            }
+            (master, _) => master,
+        };
+        if let Some(socket) = &self.request.pidfd_socket {
+            let socket = console_socket::connect(socket)?;
+            console_socket::send(socket.as_fd(), spawned.child.pidfd.as_fd(), "pidfd")?;
+        }
+        if let Some(file) = &self.request.pid_file {
+            write_pid_file(file, spawned.child.pid)?;
+        }
+        Ok(terminal)
+    }
+
+    fn notify_agent(&self, record: &Record, pid: i32, fd: &OwnedFd) -> Result<()> {
+        let filter = self.plan.init.process.as_ref().and_then(|process| process.seccomp.as_ref());
+        let state = status::state(record, Status::Creating);
+        match filter.and_then(|filter| filter.listener.as_ref()) {
+            Some(listener) => super::exec::notify_agent(listener, fd, &state, pid),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes the number as managers parse it: digits and nothing else, whole or not at all.
+pub(super) fn write_pid_file(file: &Path, pid: i32) -> Result<()> {
+    let (Some(parent), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
+        bail!("--pid-file {}: this is no file name", file.display());
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let write = || {
+        let directory = files::open(parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        files::replace_at(&directory, name, pid.to_string().as_bytes(), 0o644)
+    };
+    write().with_context(|| format!("--pid-file {}", file.display()))
+}
+
+/// Says how init ended when it ended without a word.
+fn explain(error: anyhow::Error, spawned: &spawn::Spawned, paths: &cgroups::Paths) -> anyhow::Error {
+    if !error.is::<Gone>() {
+        return error;
+    }
+    let how = match pidfd::reap(&spawned.child.pidfd) {
+        Ok(pidfd::Ended::Signaled(signal)) => format!("was killed by signal {signal}"),
+        Ok(pidfd::Ended::Exited(code)) => format!("exited with {code}"),
+        Err(_) => "ended".to_owned(),
+    };
+    match paths.oom_kills() {
+        0 => anyhow::anyhow!("the container's init {how} before the program could start"),
+        _ => anyhow::anyhow!(
+            "the container's init {how}: its cgroup is out of memory; hint: raise linux.resources.memory.limit"
+        ),
+    }
+}

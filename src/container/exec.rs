@@ -1,0 +1,221 @@
+//! `exec`: one more process in a container that runs.
+
+use super::create::write_pid_file;
+use super::find::{self, Found};
+use super::status::{self, State, Status};
+use super::store;
+use super::{Exec, Runtime};
+use crate::config::{Capabilities, Config, Process, User};
+use crate::namespaces::Kind;
+use crate::process::{console_socket, failure, handshake, join, plan, signals, spawn};
+use crate::sys::{self, Errno, files, pidfd};
+use crate::{seccomp, spec};
+use anyhow::{Context, Result, bail};
+use rustix::fs::OFlags;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Runs a process in a container; answers with its exit code, or 0 when it is detached.
+///
+/// # Errors
+/// The container does not run, or the process cannot be made.
+pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
+    let found = find::look(runtime, &request.id)?;
+    match found.status {
+        Status::Running | Status::Created => {}
+        Status::Paused if request.ignore_paused => {}
+        Status::Paused => {
+            bail!("cannot exec in a paused container: {}; hint: resume it, or --ignore-paused", request.id)
+        }
+        other => {
+            bail!("cannot exec in a container that is not running: container not running: {} is {other}", request.id)
+        }
+    }
+    let config = found.config()?;
+    let process = process(&config, request)?;
+    check_console(&process, request)?;
+    let plan = plan::plan(plan::Request {
+        config: &config,
+        process: &process,
+        host: &runtime.host,
+        id: &request.id,
+        added_capabilities: &request.capabilities,
+        no_new_keyring: true,
+        preserve_fds: request.preserve_fds,
+        variable: &|name| std::env::var(name).ok(),
+        seccomp: filter(&found)?,
+    })?;
+    let supervisor = if request.detach { None } else { Some(signals::Supervisor::prepare(false)?) };
+    let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
+    let spawned = born(runtime, &found, &config, request, &plan)?;
+    let terminal = talk(&spawned, &found, request, &plan, console.as_ref())
+        .inspect_err(|_| drop(pidfd::send_signal(&spawned.child.pidfd, libc::SIGKILL)))?;
+    if let Some(error) = spawned.parent.executed()? {
+        return Err(match sys::errno_of(&error) {
+            Some(errno) if error.to_string().starts_with("execve:") => failure::explain(&process, errno),
+            _ => error,
+        });
+    }
+    let Some(supervisor) = supervisor else { return Ok(0) };
+    let options = signals::Options { terminal, ..signals::Options::default() };
+    supervisor.supervise(&spawned.child.pidfd, spawned.child.pid, options)
+}
+
+fn check_console(process: &Process, request: &Exec) -> Result<()> {
+    match (process.terminal, request.console_socket.is_some(), request.detach) {
+        (true, false, true) => bail!("--tty: nobody would hold the terminal; hint: give --console-socket"),
+        (false, true, _) => {
+            bail!("--console-socket: the process has no terminal, so there is nothing to send; hint: --tty")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The process: a file's, or the container's own with the options of the command line.
+fn process(config: &Config, request: &Exec) -> Result<Process> {
+    let mut process = match &request.process {
+        Some(file) => spec::read::process(file)?,
+        None => {
+            let own = config.process.clone().unwrap_or_default();
+            let args = request.args.clone();
+            Process {
+                args,
+                terminal: false,
+                console_size: None,
+                exec_cpu_affinity: own.exec_cpu_affinity.clone(),
+                ..own
+            }
+        }
+    };
+    if process.args.is_empty() {
+        bail!("process.args: there is nothing to run");
+    }
+    process.terminal |= request.terminal;
+    process.no_new_privileges |= request.no_new_privileges;
+    process.env.extend(request.env.iter().cloned());
+    process.user.additional_gids.extend(&request.additional_gids);
+    if let Some(cwd) = &request.cwd {
+        process.cwd.clone_from(cwd);
+    }
+    if process.cwd.is_empty() {
+        "/".clone_into(&mut process.cwd);
+    }
+    if let Some(user) = &request.user {
+        set_user(&mut process.user, user)?;
+    }
+    if request.process_label.is_some() {
+        process.selinux_label.clone_from(&request.process_label);
+    }
+    if request.apparmor.is_some() {
+        process.apparmor_profile.clone_from(&request.apparmor);
+    }
+    if !request.capabilities.is_empty() && process.capabilities.is_none() {
+        process.capabilities = Some(Capabilities::default());
+    }
+    Ok(process)
+}
+
+/// `UID[:GID]`: numbers only, whole, never wrapped (CVE-2026-30892); a group that is not given is 0.
+fn set_user(user: &mut User, text: &str) -> Result<()> {
+    let (uid, gid) = text.split_once(':').unwrap_or((text, "0"));
+    let number = |part: &str| part.parse::<u32>().with_context(|| format!("--user {text}: {part:?} is no id"));
+    (user.uid, user.gid) = (number(uid)?, number(gid)?);
+    Ok(())
+}
+
+/// The container's filter, as it was compiled at create.
+fn filter(found: &Found) -> Result<Option<seccomp::Plan>> {
+    match found.directory.read(store::SECCOMP) {
+        Err(error) if error.errno == Errno(libc::ENOENT) => Ok(None),
+        bytes => seccomp::Plan::from_bytes(&bytes?).map(Some),
+    }
+}
+
+fn born(
+    runtime: &Runtime,
+    found: &Found,
+    config: &Config,
+    request: &Exec,
+    plan: &plan::Plan,
+) -> Result<spawn::Spawned> {
+    let (pid, init) = found.init()?;
+    let kinds = kinds(config);
+    let shared_mounts = !kinds.contains(&Kind::Mount);
+    let root_path = format!("/proc/{pid}/root");
+    let root = shared_mounts.then(|| files::open(root_path, OFlags::PATH | OFlags::DIRECTORY)).transpose()?;
+    let paths = found.record.cgroups.clone().unwrap_or_default();
+    let given = |cgroup_files| join::Given {
+        init: init.as_fd(),
+        kinds: kinds.clone(),
+        root,
+        cgroup_files,
+        helper: runtime.host.rootless() && kinds.contains(&Kind::User),
+    };
+    let files = paths.join_files_below(&request.cgroup)?;
+    let into = paths.clone_into_below(&request.cgroup)?;
+    match join::spawn(plan, given(files), into) {
+        // An init that made sub-cgroups leaves no place in the first one (cgroup-v2, "No Internal Process").
+        Err(error) if request.cgroup.is_empty() && sys::errno_of(&error) == Some(Errno(libc::EBUSY)) => {
+            let beside = paths.clone_into_beside(pid as u32)?;
+            let root = None;
+            let again = join::Given {
+                init: init.as_fd(),
+                helper: runtime.host.rootless() && kinds.contains(&Kind::User),
+                kinds,
+                root,
+                cgroup_files: paths.join_files_below(&request.cgroup)?,
+            };
+            join::spawn(plan, again, beside)
+        }
+        spawned => spawned,
+    }
+}
+
+/// Kinds of namespaces that the container does not share with the runtime.
+fn kinds(config: &Config) -> Vec<Kind> {
+    let listed = config.linux.as_ref().map(|linux| linux.namespaces.as_slice()).unwrap_or_default();
+    listed.iter().filter_map(|namespace| Kind::from_word(&namespace.kind)).collect()
+}
+
+/// Answers the process until only its program is missing, and hands out what was asked for.
+fn talk(
+    spawned: &spawn::Spawned,
+    found: &Found,
+    request: &Exec,
+    plan: &plan::Plan,
+    console: Option<&OwnedFd>,
+) -> Result<Option<OwnedFd>> {
+    spawn::set_oom_score(spawned.child.pid, plan.oom_score_adj)?;
+    let ready: handshake::Ready = spawned.parent.ready()?;
+    if let (Some(fd), Some(listener)) = (&ready.seccomp, plan.seccomp.as_ref().and_then(|s| s.listener.as_ref())) {
+        notify_agent(listener, fd, &status::state(&found.record, found.status), spawned.child.pid)?;
+    }
+    let terminal = match (ready.terminal, console) {
+        (Some(master), Some(socket)) => {
+            console_socket::send(socket.as_fd(), master.as_fd(), "/dev/ptmx")?;
+            None
+        }
+        (master, _) => master,
+    };
+    if let Some(socket) = &request.pidfd_socket {
+        let socket = console_socket::connect(socket)?;
+        console_socket::send(socket.as_fd(), spawned.child.pidfd.as_fd(), "pidfd")?;
+    }
+    if let Some(file) = &request.pid_file {
+        write_pid_file(file, spawned.child.pid)?;
+    }
+    spawned.parent.done()?;
+    Ok(terminal)
+}
+
+/// Gives the listener of a filter to its agent, with the container process state (runtime.md, "seccomp").
+pub(super) fn notify_agent(listener: &seccomp::Listener, fd: &OwnedFd, state: &State, pid: i32) -> Result<()> {
+    let document = serde_json::json!({
+        "ociVersion": state.oci_version,
+        "fds": ["seccompFd"],
+        "pid": pid,
+        "metadata": listener.metadata,
+        "state": State { pid: if state.pid == 0 { pid } else { state.pid }, ..state.clone() },
+    });
+    let sent = seccomp::notify::send(listener, fd.as_fd(), &document.to_string());
+    sent.with_context(|| "linux.seccomp.listenerPath".to_owned())
+}

@@ -1,0 +1,63 @@
+//! Finding a container: by its id, locked, with its record.
+
+use super::record::Record;
+use super::status::{self, Status};
+use super::store::{self, Directory};
+use super::{ContainerId, Runtime};
+use crate::config::Config;
+use crate::spec;
+use anyhow::{Context, Result, bail};
+
+/// A container that exists.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) directory: Directory,
+    pub(super) record: Record,
+    pub(super) status: Status,
+}
+
+/// Looks at a container without taking it.
+pub(super) fn look(runtime: &Runtime, id: &str) -> Result<Found> {
+    let directory = store::find(&runtime.root, &parse(id)?)?;
+    found(directory)
+}
+
+/// Takes a container: no other process changes it meanwhile.
+pub(super) fn take(runtime: &Runtime, id: &str) -> Result<Found> {
+    let directory = store::find(&runtime.root, &parse(id)?)?;
+    directory.lock()?;
+    if !directory.exists() {
+        bail!("container does not exist: {id}");
+    }
+    found(directory)
+}
+
+/// An id that cannot be one names no container.
+fn parse(id: &str) -> Result<ContainerId> {
+    id.parse().with_context(|| format!("container does not exist: {id}"))
+}
+
+fn found(directory: Directory) -> Result<Found> {
+    let Some(record) = directory.record()? else {
+        bail!("container {} was never created: its runtime was killed; hint: delete --force", directory.id());
+    };
+    let status = status::of(&record, &directory);
+    Ok(Found { directory, record, status })
+}
+
+impl Found {
+    /// config.json as it was at create.
+    pub(super) fn config(&self) -> Result<Config> {
+        spec::read::parse(&self.directory.config()?).context("the config of the container")
+    }
+
+    /// Init by descriptor.
+    ///
+    /// # Errors
+    /// `container not running`, the words that managers look for.
+    pub(super) fn init(&self) -> Result<(i32, std::os::fd::OwnedFd)> {
+        let init = self.record.current_init();
+        let open = init.and_then(|init| Some((init.pid, init.open()?)));
+        open.with_context(|| format!("container not running: {} is {}", self.record.id, self.status))
+    }
+}

@@ -1,0 +1,39 @@
+//! `pause` and `resume`: the freezer of the container's cgroup.
+
+use super::status::Status;
+use super::{Runtime, find};
+use crate::cgroups::Paths;
+use anyhow::{Context, Result, bail};
+
+/// Stops every process of a running container.
+///
+/// # Errors
+/// The container does not run, or has no cgroup of its own.
+pub fn pause(runtime: &Runtime, id: &str) -> Result<()> {
+    let found = find::take(runtime, id)?;
+    match found.status {
+        Status::Running | Status::Created => own_cgroup(found.record.cgroups.as_ref())?.freeze(),
+        Status::Paused => bail!("container is already paused: {id}"),
+        other => bail!("container not running: {id} is {other}"),
+    }
+}
+
+/// Lets a paused container go on.
+///
+/// # Errors
+/// The container is not paused.
+pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
+    let found = find::take(runtime, id)?;
+    match found.status {
+        Status::Paused => own_cgroup(found.record.cgroups.as_ref())?.thaw(),
+        // A created container can be frozen without being called paused.
+        Status::Created if found.record.cgroups.as_ref().is_some_and(Paths::is_frozen) => {
+            own_cgroup(found.record.cgroups.as_ref())?.thaw()
+        }
+        other => bail!("container not paused: {id} is {other}"),
+    }
+}
+
+fn own_cgroup(paths: Option<&Paths>) -> Result<&Paths> {
+    paths.filter(|paths| !paths.is_empty()).context("the container has no cgroup of its own that could be frozen")
+}

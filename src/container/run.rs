@@ -1,0 +1,47 @@
+//! `run`: create, start and, in the foreground, look after the container until it ends.
+
+use super::create::{self, Made, Mode};
+use super::status::{self, Status};
+use super::{Run, Runtime, delete, start};
+use crate::process::{failure, signals};
+use crate::sys;
+use anyhow::{Result, anyhow};
+
+/// Runs a container; answers with its exit code, or 0 when it is detached.
+///
+/// # Errors
+/// As `create` and `start`; the container is gone then.
+pub fn run(runtime: &Runtime, request: &Run) -> Result<i32> {
+    let mode = if request.detach { Mode::Detached } else { Mode::Foreground };
+    let supervisor = match mode {
+        Mode::Foreground => Some(signals::Supervisor::prepare(!request.no_subreaper)?),
+        _ => None,
+    };
+    let mut made = create::make(runtime, &request.create, mode)?;
+    let terminal = made.terminal.take();
+    if let Err(error) = started(&made) {
+        delete::destroy_made(&made);
+        return Err(error);
+    }
+    let Some(supervisor) = supervisor else { return Ok(0) };
+    let options = signals::Options { terminal, ..signals::Options::default() };
+    let code = supervisor.supervise(&made.spawned.child.pidfd, made.spawned.child.pid, options);
+    if !request.keep || code.is_err() {
+        delete::destroy_made(&made);
+    }
+    code
+}
+
+/// Waits for the execve and runs the poststart hooks.
+fn started(made: &Made) -> Result<()> {
+    let Some(process) = &made.config.process else {
+        return Err(anyhow!("cannot start {}: config.json has no process", made.record.id));
+    };
+    if let Some(error) = made.spawned.parent.executed()? {
+        return Err(match sys::errno_of(&error) {
+            Some(errno) if error.to_string().starts_with("execve:") => failure::explain(process, errno),
+            _ => error,
+        });
+    }
+    start::after_start(&made.config, &status::state(&made.record, Status::Running))
+}

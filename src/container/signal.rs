@@ -1,0 +1,98 @@
+//! Signals by name and number (signal(7)).
+
+use anyhow::{Result, bail};
+
+const NAMES: &[(&str, i32)] = &[
+    ("ABRT", libc::SIGABRT),
+    ("ALRM", libc::SIGALRM),
+    ("BUS", libc::SIGBUS),
+    ("CHLD", libc::SIGCHLD),
+    ("CLD", libc::SIGCHLD),
+    ("CONT", libc::SIGCONT),
+    ("FPE", libc::SIGFPE),
+    ("HUP", libc::SIGHUP),
+    ("ILL", libc::SIGILL),
+    ("INT", libc::SIGINT),
+    ("IO", libc::SIGIO),
+    ("IOT", libc::SIGIOT),
+    ("KILL", libc::SIGKILL),
+    ("PIPE", libc::SIGPIPE),
+    ("POLL", libc::SIGPOLL),
+    ("PROF", libc::SIGPROF),
+    ("PWR", libc::SIGPWR),
+    ("QUIT", libc::SIGQUIT),
+    ("SEGV", libc::SIGSEGV),
+    ("STKFLT", libc::SIGSTKFLT),
+    ("STOP", libc::SIGSTOP),
+    ("SYS", libc::SIGSYS),
+    ("TERM", libc::SIGTERM),
+    ("TRAP", libc::SIGTRAP),
+    ("TSTP", libc::SIGTSTP),
+    ("TTIN", libc::SIGTTIN),
+    ("TTOU", libc::SIGTTOU),
+    ("URG", libc::SIGURG),
+    ("USR1", libc::SIGUSR1),
+    ("USR2", libc::SIGUSR2),
+    ("VTALRM", libc::SIGVTALRM),
+    ("WINCH", libc::SIGWINCH),
+    ("XCPU", libc::SIGXCPU),
+    ("XFSZ", libc::SIGXFSZ),
+];
+
+/// The kernel's real-time signals, as `RTMIN+3` and `RTMAX-1` name them.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+
+/// `15`, `TERM`, `SIGTERM`, `sigterm`, `RTMIN+3` → the number.
+///
+/// # Errors
+/// No signal has this name or number.
+pub fn number(text: &str) -> Result<i32> {
+    if let Ok(number) = text.parse::<i32>() {
+        if (1..=*REAL_TIME.end()).contains(&number) {
+            return Ok(number);
+        }
+        bail!("unknown signal {text:?}: numbers are 1 to 64");
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Some((_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
+        return Ok(*number);
+    }
+    real_time(name).ok_or_else(|| anyhow::anyhow!("unknown signal {text:?}"))
+}
+
+fn real_time(name: &str) -> Option<i32> {
+    let offset = |rest: &str| if rest.is_empty() { Some(0) } else { rest.parse::<i32>().ok() };
+    let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(rest), _) => REAL_TIME.start() + offset(rest)?,
+        (_, Some(rest)) => REAL_TIME.end() + offset(rest)?,
+        _ => return None,
+    };
+    REAL_TIME.contains(&number).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for (text, expected) in [
+            ("15", Some(15)),
+            ("KILL", Some(9)),
+            ("SIGUSR1", Some(10)),
+            ("sigterm", Some(15)),
+            ("RTMIN", Some(34)),
+            ("SIGRTMIN+3", Some(37)),
+            ("RTMAX-1", Some(63)),
+            ("RTMAX+1", None),
+            ("0", None),
+            ("65", None),
+            ("-9", None),
+            ("NOPE", None),
+            ("", None),
+        ] {
+            assert_eq!(number(text).ok(), expected, "{text}");
+        }
+    }
+}

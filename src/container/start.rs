@@ -1,0 +1,79 @@
+//! `start`: one byte to the init that waits, and what became of its execve.
+
+use super::status::{self, Status};
+use super::store::{self, Directory};
+use super::{Runtime, delete, find};
+use crate::config::Config;
+use crate::process::failure;
+use crate::process::hooks::{self, Output};
+use crate::sys::{self, Asked, Errno, files, pidfd};
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Starts the program of a created container, and runs the poststart hooks once it runs.
+///
+/// # Errors
+/// The container is not `created`, its program cannot be run, or a poststart hook fails: then the container is
+/// stopped (runtime.md, "Lifecycle").
+pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
+    let found = find::take(runtime, id)?;
+    match found.status {
+        Status::Created => {}
+        Status::Stopped => bail!("cannot start a container that has stopped: {id}"),
+        Status::Creating => bail!("cannot start a container that is being created: {id}"),
+        Status::Running | Status::Paused => bail!("cannot start an already running container: {id}"),
+    }
+    let config = found.config()?;
+    let Some(process) = &config.process else {
+        bail!("cannot start {id}: config.json has no process");
+    };
+    let (_, init) = found.init()?;
+    let outcome = go(&found.directory)?;
+    if let Some(errno) = wait_for_execve(&outcome, &init)? {
+        return Err(failure::explain(process, errno));
+    }
+    drop(outcome);
+    let state = status::state(&found.record, Status::Running);
+    after_start(&config, &state).inspect_err(|_| drop(delete::destroy(&found)))
+}
+
+/// Lets init go: the fifo vanishes first, so that nobody can do it twice.
+fn go(directory: &Directory) -> Result<OwnedFd> {
+    let outcome = directory.open_file(store::OUTCOME, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let start =
+        directory.open_file(store::START, OFlags::WRONLY | OFlags::NONBLOCK).context("container not running")?;
+    directory.unlink(store::START)?;
+    files::write_fd(&start, b"1")?;
+    directory.unlink(store::OUTCOME)?;
+    Ok(outcome)
+}
+
+/// `None` once the program runs: its execve closed the last writer of the fifo.
+fn wait_for_execve(outcome: &OwnedFd, init: &OwnedFd) -> Result<Option<Errno>> {
+    let mut number = [0_u8; 4];
+    loop {
+        let mut fds = [PollFd::new(outcome, PollFlags::IN), PollFd::from_borrowed_fd(init.as_fd(), PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(errno) => return Err(errno).asked(|| "poll the outcome".to_owned()).map_err(Into::into),
+        }
+        match rustix::io::read(outcome, &mut number) {
+            Ok(4) => return Ok(Some(Errno(i32::from_le_bytes(number)))),
+            Ok(_) => return Ok(None),
+            Err(rustix::io::Errno::AGAIN) if pidfd::wait_end(init, 0)? => return Ok(None),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).asked(|| "read the outcome".to_owned()).map_err(sys::Error::into),
+        }
+    }
+}
+
+/// The poststart hooks.
+pub(super) fn after_start(config: &Config, state: &status::State) -> Result<()> {
+    let Some(hooks) = config.hooks.as_ref().filter(|hooks| !hooks.poststart.is_empty()) else { return Ok(()) };
+    let annotation = |name: &str| config.annotations.get(name).map(std::path::PathBuf::from);
+    let output = Output { stdout: annotation("run.oci.hooks.stdout"), stderr: annotation("run.oci.hooks.stderr") };
+    hooks::run(&hooks.poststart, "hooks.poststart", &serde_json::to_string(state)?, &output)
+}
