@@ -39,6 +39,19 @@ fn layer_of(file: &Path) -> String {
     inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
 
+/// The modules that a line names as `crate::x` or `crate::{x, y::z}`. A list must stand in one line.
+fn names_after_crate(line: &str) -> Vec<String> {
+    let name = |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let named = line.split("crate::").skip(1).flat_map(|rest| match rest.strip_prefix('{') {
+        Some(list) => {
+            assert!(list.contains('}'), "write one `use` for each module instead of a long list: {line}");
+            list.split(['}', ',']).map(name).collect()
+        }
+        None => vec![name(rest)],
+    });
+    named.filter(|name| !name.is_empty()).collect()
+}
+
 #[test]
 fn nothing_looks_up_or_sideways() {
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
@@ -52,8 +65,7 @@ fn nothing_looks_up_or_sideways() {
         }
         let may = allowed.get(layer.as_str()).unwrap_or_else(|| panic!("{layer} is not in the table of layers"));
         for (number, line) in std::fs::read_to_string(&file).unwrap().lines().enumerate() {
-            for named in line.split("crate::").skip(1) {
-                let named: String = named.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            for named in names_after_crate(line) {
                 if named != layer && !may.contains(&named.as_str()) {
                     wrong.push(format!("{}:{}: {layer} may not name {named}", file.display(), number + 1));
                 }
