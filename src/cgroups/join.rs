@@ -1,71 +1,101 @@
-//! Entering a cgroup, living in it, leaving it: what the verbs after `create` do with the recorded paths.
+//! Entering a cgroup that exists: version 1 by a file for each hierarchy, cgroup2 by a descriptor for clone3.
 
-use super::path::Paths;
-use anyhow::Result;
+use super::path::{Hierarchy, OwnCgroups, Paths, UNIFIED, clean};
+use crate::sys::{cgroupfs, files};
+use anyhow::{Context, Result};
+use rustix::fs::OFlags;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 impl Paths {
-    /// Files into which the child of an `exec` writes "0" (version 1). `below` are the arguments of `exec --cgroup`:
-    /// `PATH`, or `CONTROLLER[,CONTROLLER]:PATH`, below the container's own cgroup.
-    pub fn join_files_below(&self, _below: &[String]) -> Result<Vec<OwnedFd>> {
-        Ok(Vec::new())
+    /// Files into which the child of an `exec` writes "0" (version 1): the single-threaded writer of `tasks` enters without
+    /// the lock that a write to `cgroup.procs` takes, which after an idle moment waits some milliseconds.
+    ///
+    /// `below` are the arguments of `exec --cgroup`: `PATH`, or `CONTROLLER[,CONTROLLER]:PATH`, below the container's own.
+    pub fn join_files_below(&self, below: &[String]) -> Result<Vec<OwnedFd>> {
+        let wanted = Below::parse(below)?;
+        wanted.check(self)?;
+        let v1 = self.hierarchies.iter().filter(|h| !h.is_unified());
+        v1.map(|h| {
+            let file = h.directory.join(wanted.path_in(h)).join("tasks");
+            files::open(&file, OFlags::WRONLY).with_context(|| format!("cgroup {}", h.name))
+        })
+        .collect()
     }
 
     /// The cgroup2 directory of an `exec` for CLONE_INTO_CGROUP.
-    pub fn clone_into_below(&self, _below: &[String]) -> Result<Option<OwnedFd>> {
-        Ok(None)
+    pub fn clone_into_below(&self, below: &[String]) -> Result<Option<OwnedFd>> {
+        let wanted = Below::parse(below)?;
+        wanted.check(self)?;
+        let Some(unified) = self.unified() else { return Ok(None) };
+        let mut directory = unified.directory.join(wanted.path_in(unified));
+        // On a hybrid host a sub-cgroup of version 1 controllers need not exist here.
+        if self.hierarchies.len() > 1 && !cgroupfs::exists(&directory) {
+            directory.clone_from(&unified.directory);
+        }
+        files::open(directory, OFlags::PATH | OFlags::DIRECTORY).context("cgroup unified").map(Some)
     }
 
     /// The cgroup2 directory that the process `init` is in, when that is below the container's own: an init that made
     /// sub-cgroups leaves no place in its first one (clone3 answers EBUSY).
-    pub fn clone_into_beside(&self, _init: u32) -> Result<Option<OwnedFd>> {
-        Ok(None)
+    pub fn clone_into_beside(&self, init: u32) -> Result<Option<OwnedFd>> {
+        let Some(unified) = self.unified() else { return Ok(None) };
+        let text = files::read_text(format!("/proc/{init}/cgroup"))?;
+        let own = OwnCgroups::given(&[], &text, "");
+        let directory = unified.mount.join(clean(own.own(UNIFIED)?));
+        if !directory.starts_with(&unified.directory) {
+            return Ok(None);
+        }
+        files::open(directory, OFlags::PATH | OFlags::DIRECTORY).map(Some).map_err(Into::into)
+    }
+}
+
+/// The checked arguments of `exec --cgroup`.
+#[derive(Debug, Default)]
+struct Below {
+    everywhere: PathBuf,
+    named: Vec<(String, PathBuf)>,
+}
+
+impl Below {
+    fn parse(arguments: &[String]) -> Result<Below> {
+        let mut below = Below::default();
+        for argument in arguments {
+            match argument.split_once(':') {
+                Some((controllers, path)) => {
+                    below.named.extend(controllers.split(',').map(|name| (name.to_owned(), clean(path))));
+                }
+                None if below.everywhere != Path::new("") => {
+                    anyhow::bail!("--cgroup {argument}: a path without a controller can be given only once")
+                }
+                None => below.everywhere = clean(argument),
+            }
+        }
+        Ok(below)
     }
 
-    /// Every process in the cgroup and below it.
-    pub fn processes(&self) -> Result<Vec<u32>> {
-        Ok(Vec::new())
+    fn check(&self, paths: &Paths) -> Result<()> {
+        let v2_only = paths.hierarchies.len() == 1 && paths.unified().is_some();
+        match self.named.iter().find(|(name, _)| !paths.hierarchies.iter().any(|h| Below::is(name, h))) {
+            Some((name, path)) if v2_only => {
+                anyhow::bail!(
+                    "--cgroup {name}:{}: cgroup v2 has one hierarchy; hint: give the path alone",
+                    path.display()
+                )
+            }
+            Some((name, path)) => {
+                anyhow::bail!("--cgroup {name}:{}: the container has no cgroup controller {name}", path.display())
+            }
+            None => Ok(()),
+        }
     }
 
-    /// Sends `signal` to every process in the cgroup and below it.
-    pub fn signal_all(&self, _signal: i32) -> Result<()> {
-        Ok(())
+    fn is(name: &str, hierarchy: &Hierarchy) -> bool {
+        hierarchy.has(name) || (hierarchy.name == "systemd" && name == "name=systemd")
     }
 
-    /// Kills every process in the cgroup and below it, frozen ones too, and waits until they are gone.
-    pub fn kill(&self) -> Result<()> {
-        Ok(())
-    }
-
-    /// Stops every process in the cgroup and waits until the kernel says so.
-    pub fn freeze(&self) -> Result<()> {
-        Ok(())
-    }
-
-    /// Lets a frozen cgroup run again.
-    pub fn thaw(&self) -> Result<()> {
-        Ok(())
-    }
-
-    /// True when the cgroup is frozen (a missing one is not).
-    pub fn is_frozen(&self) -> bool {
-        false
-    }
-
-    /// Removes the cgroup with its sub-cgroups. Processes that are on their way out are waited for; others are an error.
-    /// What is gone already is no error.
-    pub fn remove(&self) -> Result<()> {
-        Ok(())
-    }
-
-    /// Kills what is inside, then removes.
-    pub fn remove_by_force(&self) -> Result<()> {
-        self.kill()?;
-        self.remove()
-    }
-
-    /// How many processes of this cgroup the kernel's OOM killer has ended; 0 when it cannot be told.
-    pub fn oom_kills(&self) -> u64 {
-        0
+    fn path_in(&self, hierarchy: &Hierarchy) -> &Path {
+        let named = self.named.iter().find(|(name, _)| Below::is(name, hierarchy));
+        named.map_or(&self.everywhere, |(_, path)| path)
     }
 }

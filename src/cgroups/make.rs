@@ -1,20 +1,64 @@
 //! Carries out a plan: directories, limits, device rules; and takes it all back when a later step fails.
 
-use super::path::Paths;
+use super::attach;
+use super::freeze::is_frozen_directory;
+use super::path::{Hierarchy, Paths};
 use super::plan::Plan;
-use anyhow::Result;
+use super::processes::processes_in;
+use super::remove::remove_tree;
+use super::sheet::{Absent, Version, Write};
+use crate::sys::{Errno, cgroupfs, files};
+use anyhow::{Context, Result};
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 /// A cgroup that was made. Dropping it does nothing: call `keep` or `undo`.
 #[derive(Debug)]
 #[must_use = "a cgroup that was made must be kept or undone"]
 pub struct Made {
     paths: Paths,
+    /// What did not exist before, outermost first.
+    made: Vec<PathBuf>,
+    /// With a limit of no process at all the kernel refuses to clone into the cgroup, but not to enter it.
+    enter_by_file: bool,
 }
 
 impl Made {
     pub(super) fn new(plan: &Plan) -> Result<Made> {
-        Ok(Made { paths: plan.paths().clone() })
+        let enter_by_file = plan.sheet.writes.iter().any(|w| w.file == "pids.max" && w.value == "0");
+        let mut made = Made { paths: plan.paths.clone(), made: Vec::new(), enter_by_file };
+        match made.carry_out(plan) {
+            Ok(()) => Ok(made),
+            Err(error) if plan.optional && refused(&error) => {
+                made.take_back()?;
+                made.paths.hierarchies.clear();
+                Ok(made)
+            }
+            Err(error) => {
+                made.take_back()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn carry_out(&mut self, plan: &Plan) -> Result<()> {
+        for hierarchy in &plan.paths.hierarchies {
+            make_directory(hierarchy, &mut self.made).with_context(|| hint_for(hierarchy))?;
+        }
+        for hierarchy in plan.paths.hierarchies.iter().filter(|h| h.is_unified()) {
+            enable(hierarchy, &plan.needed, plan.paths.hierarchies.len() == 1)?;
+        }
+        for hierarchy in plan.paths.hierarchies.iter().filter(|h| h.has("cpuset")) {
+            fill_cpuset(&hierarchy.mount, &hierarchy.directory)?;
+        }
+        write_all(&plan.paths, &plan.sheet.writes)?;
+        if let Some(rules) = &plan.devices {
+            attach::apply(&plan.paths, rules, &self.made)?;
+        }
+        if let (Some(uid), Some(unified)) = (plan.owner, plan.paths.unified()) {
+            hand_over(&unified.directory, uid)?;
+        }
+        Ok(())
     }
 
     /// The directories that really exist: none where an unprivileged caller may not make any and nothing was asked for.
@@ -22,23 +66,221 @@ impl Made {
         &self.paths
     }
 
-    /// Files into which the single-threaded child writes "0" to join the version 1 hierarchies.
+    /// Files into which the single-threaded child writes "0" to join the hierarchies that it is not cloned into.
     pub fn join_files(&self) -> Result<Vec<OwnedFd>> {
-        Ok(Vec::new())
+        let mut all = self.paths.join_files_below(&[])?;
+        if let (true, Some(unified)) = (self.enter_by_file, self.paths.unified()) {
+            all.push(files::open(unified.directory.join("cgroup.procs"), rustix::fs::OFlags::WRONLY)?);
+        }
+        Ok(all)
     }
 
     /// The cgroup2 directory for CLONE_INTO_CGROUP.
     pub fn clone_into(&self) -> Result<Option<OwnedFd>> {
-        Ok(None)
+        if self.enter_by_file { Ok(None) } else { self.paths.clone_into_below(&[]) }
     }
 
     /// Removes what was made here, and nothing that was there before.
-    pub fn undo(self) -> Result<()> {
-        Ok(())
+    pub fn undo(mut self) -> Result<()> {
+        self.take_back()
     }
 
     /// The container lives: nothing is taken back any more.
     pub fn keep(self) -> Paths {
         self.paths
     }
+
+    fn take_back(&mut self) -> Result<()> {
+        let leaf = |path: &PathBuf| self.paths.hierarchies.iter().any(|h| h.directory == *path);
+        for path in self.made.iter().rev() {
+            // A parent may have got another child meanwhile.
+            if leaf(path) { remove_tree(path)? } else { drop(cgroupfs::remove(path)) }
+        }
+        self.made.clear();
+        Ok(())
+    }
+}
+
+fn refused(error: &anyhow::Error) -> bool {
+    crate::sys::errno_of(error).is_some_and(|Errno(number)| [libc::EACCES, libc::EPERM, libc::EROFS].contains(&number))
+}
+
+fn hint_for(hierarchy: &Hierarchy) -> String {
+    format!("cgroup {}", hierarchy.directory.display())
+}
+
+/// Makes the directory and the missing ones above it; one that is there already must be empty and not frozen.
+fn make_directory(hierarchy: &Hierarchy, made: &mut Vec<PathBuf>) -> Result<()> {
+    let path = &hierarchy.directory;
+    match cgroupfs::make(path) {
+        Err(e) if e.errno == Errno(libc::EEXIST) => return refuse_occupied_directory(hierarchy),
+        Err(e) if e.errno == Errno(libc::ENOENT) => {}
+        Err(e) if [libc::EACCES, libc::EPERM, libc::EROFS].contains(&e.errno.0) => {
+            return Err(anyhow::Error::new(e).context(
+                "this user may not make a cgroup here; hint: delegate one to it (systemd-run --user --scope -p Delegate=yes), \
+                 or leave linux.cgroupsPath and linux.resources out",
+            ));
+        }
+        other => {
+            other?;
+            made.push(path.clone());
+            return Ok(());
+        }
+    }
+    for parent in missing_above(hierarchy) {
+        match cgroupfs::make(&parent) {
+            // Made by another container at the same moment.
+            Err(e) if e.errno == Errno(libc::EEXIST) => {}
+            other => {
+                other?;
+                made.push(parent);
+            }
+        }
+    }
+    cgroupfs::make(path)?;
+    made.push(path.clone());
+    Ok(())
+}
+
+/// The directories between the mount point and the container's own that do not exist, outermost first.
+fn missing_above(hierarchy: &Hierarchy) -> Vec<PathBuf> {
+    let above = hierarchy.directory.ancestors().skip(1).take_while(|path| **path != *hierarchy.mount);
+    let mut missing: Vec<_> = above.take_while(|path| !cgroupfs::exists(path)).map(Path::to_path_buf).collect();
+    missing.reverse();
+    missing
+}
+
+/// All missing parents of all hierarchies.
+pub(super) fn missing_parents(paths: &Paths) -> Vec<PathBuf> {
+    paths.hierarchies.iter().flat_map(missing_above).collect()
+}
+
+/// Refuses a cgroup that somebody lives in: its processes would be limited, frozen and killed with the container.
+pub(super) fn refuse_occupied(paths: &Paths) -> Result<()> {
+    paths.hierarchies.iter().filter(|h| cgroupfs::exists(&h.directory)).try_for_each(refuse_occupied_directory)
+}
+
+fn refuse_occupied_directory(hierarchy: &Hierarchy) -> Result<()> {
+    let path = &hierarchy.directory;
+    let pids = processes_in(path)?;
+    if let Some(first) = pids.first() {
+        anyhow::bail!(
+            "cgroup {} has {} process(es) already, the first is {first}; hint: give the container a linux.cgroupsPath of its own",
+            path.display(),
+            pids.len()
+        );
+    }
+    anyhow::ensure!(
+        !is_frozen_directory(hierarchy),
+        "cgroup {} exists and is frozen; hint: thaw it, or give the container a linux.cgroupsPath of its own",
+        path.display()
+    );
+    Ok(())
+}
+
+/// Switches controllers on for the children of every cgroup from the mount point down to the container's parent.
+/// On a pure v2 host all that there are, as managers expect to read them; on a hybrid one those that are needed.
+fn enable(unified: &Hierarchy, needed: &[&str], all: bool) -> Result<()> {
+    let Some(parent) = unified.directory.parent() else { return Ok(()) };
+    if !all && needed.is_empty() {
+        return Ok(());
+    }
+    let offered = files::read_text(unified.mount.join("cgroup.controllers"))?;
+    let wanted: Vec<&str> = offered.split_whitespace().filter(|c| all || needed.contains(c)).collect();
+    let lacking = |directory: &Path| -> Result<Vec<&str>> {
+        let on = files::read_text(directory.join("cgroup.subtree_control"))?;
+        let on: Vec<&str> = on.split_whitespace().collect();
+        Ok(wanted.iter().filter(|c| !on.contains(c)).copied().collect())
+    };
+    if lacking(parent)?.is_empty() {
+        return Ok(());
+    }
+    let mut chain: Vec<&Path> = parent.ancestors().take_while(|path| path.starts_with(&unified.mount)).collect();
+    chain.reverse();
+    for directory in chain {
+        for controller in lacking(directory)? {
+            let file = directory.join("cgroup.subtree_control");
+            match cgroupfs::write(&file, &format!("+{controller}")) {
+                Err(error) if needed.contains(&controller) => {
+                    return Err(error).with_context(|| {
+                        format!(
+                            "controller {controller} cannot be switched on below {}; hint: a cgroup with processes cannot \
+                             have limited children, and an unprivileged user needs it delegated",
+                            directory.display()
+                        )
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A version 1 cpuset is born without processors and memory nodes, and nobody can enter it: copies the parent's.
+fn fill_cpuset(mount: &Path, directory: &Path) -> Result<()> {
+    let Some(parent) = directory.parent().filter(|parent| parent.starts_with(mount)) else { return Ok(()) };
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let mut value = files::read_text(parent.join(file))?;
+        if value.trim().is_empty() && parent != mount {
+            fill_cpuset(mount, parent)?;
+            value = files::read_text(parent.join(file))?;
+        }
+        cgroupfs::write(&directory.join(file), value.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Writes the sheet. A value that the kernel refuses because of another one that is still to come (memory and swap, quota
+/// and burst) gets a second try after the rest.
+fn write_all(paths: &Paths, writes: &[Write]) -> Result<()> {
+    let mut again = Vec::new();
+    for write in writes {
+        match put(paths, write) {
+            Err(e) if refers_to_others(&e) && writes.len() > 1 => again.push(write),
+            other => other.with_context(|| format!("linux.resources.{}", write.place))?,
+        }
+    }
+    again
+        .into_iter()
+        .try_for_each(|write| put(paths, write).with_context(|| format!("linux.resources.{}", write.place)))
+}
+
+fn refers_to_others(error: &crate::sys::Error) -> bool {
+    error.errno == Errno(libc::EINVAL) || error.errno == Errno(libc::EBUSY)
+}
+
+/// The directory that has the files of a write's controller.
+pub(super) fn directory_of<'a>(paths: &'a Paths, write: &Write) -> Option<&'a Path> {
+    let hierarchy = match write.version {
+        Version::V1 => paths.v1(write.controller),
+        Version::V2 => paths.unified(),
+    };
+    hierarchy.map(|h| h.directory.as_path())
+}
+
+fn put(paths: &Paths, write: &Write) -> crate::sys::Result<()> {
+    let Some(directory) = directory_of(paths, write) else { return Ok(()) };
+    let result = cgroupfs::write(&directory.join(&write.file), &write.value);
+    match (&result, &write.absent) {
+        (Err(e), Absent::Ignore) if e.errno == Errno(libc::ENOENT) => Ok(()),
+        (Err(e), Absent::Instead(file, value)) if e.errno == Errno(libc::ENOENT) => {
+            cgroupfs::write(&directory.join(file), value)
+        }
+        _ => result,
+    }
+}
+
+/// Gives the directory and those files that may be delegated to `uid` (cgroups(7), "Cgroup delegation").
+fn hand_over(directory: &Path, uid: u32) -> Result<()> {
+    cgroupfs::give_to(directory, uid)?;
+    let listed = files::read_text("/sys/kernel/cgroup/delegate")
+        .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned());
+    for file in listed.split_whitespace() {
+        match cgroupfs::give_to(&directory.join(file), uid) {
+            Err(e) if e.errno == Errno(libc::ENOENT) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }

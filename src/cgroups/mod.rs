@@ -8,10 +8,23 @@
 //!                                                      └──▶ kill · freeze · processes · remove, by any later call
 //! ```
 
+mod attach;
+mod devices;
+mod freeze;
 mod join;
 mod make;
 mod path;
 mod plan;
+mod processes;
+mod program;
+mod remove;
+mod resources;
+mod sheet;
+mod v1;
+mod v2;
+
+#[cfg(test)]
+mod tests;
 
 pub use make::Made;
 pub use path::{Driver, Hierarchy, OwnCgroups, Paths};

@@ -1,10 +1,13 @@
 //! What config.json asks of the cgroup, as directories to make and values to write.
 
-use super::make::Made;
-use super::path::{self, Driver, OwnCgroups, Paths};
-use crate::config::Config;
+use super::devices::Rules;
+use super::make::{self, Made};
+use super::path::{self, Driver, Hierarchy, OwnCgroups, Paths};
+use super::resources;
+use super::sheet::{Sheet, Version};
+use crate::config::{Config, Linux, Resources};
 use crate::host::Host;
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 /// What a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -24,17 +27,82 @@ pub struct Request<'a> {
 /// The directories of a container and all that is written into them before its first process.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    paths: Paths,
+    pub(super) paths: Paths,
+    pub(super) sheet: Sheet,
+    /// `None`: nobody in a user namespace may set device rules, and no device node can be made there either.
+    pub(super) devices: Option<Rules>,
+    /// Controllers that must be switched on in cgroup2 for the sheet; all others are switched on where it is possible.
+    pub(super) needed: Vec<&'static str>,
+    /// Host uid that the cgroup2 directory is handed to.
+    pub(super) owner: Option<u32>,
+    /// Nothing was asked for and the caller has no privileges: do without a cgroup if none can be made.
+    pub(super) optional: bool,
 }
 
 /// Plans the cgroup of a container.
 pub fn plan(request: &Request) -> Result<Plan> {
+    let empty = Linux::default();
+    let linux = request.config.linux.as_ref().unwrap_or(&empty);
+    let nothing = Resources::default();
+    let asked = linux.resources.as_ref().unwrap_or(&nothing);
+    let limits = resources::asks_anything(asked);
     let mut paths = Paths { driver: request.driver, ..Paths::default() };
     if request.driver != Driver::None {
-        let asked = request.config.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
-        paths.hierarchies = path::hierarchies(request.host, asked, request.id, request.own)?;
+        paths.hierarchies = path::hierarchies(request.host, linux.cgroups_path.as_deref(), request.id, request.own)?;
     }
-    Ok(Plan { paths })
+    let sheet = match request.driver {
+        Driver::None if limits => {
+            anyhow::bail!(
+                "linux.resources: there are limits but no cgroup to set them in; hint: use the cgroupfs or systemd driver"
+            )
+        }
+        Driver::None => Sheet::default(),
+        _ => resources::sheet(asked, &|name| available(name, &paths.hierarchies, request.own))?,
+    };
+    let rules = Rules::of(Some(asked)).context("linux.resources.devices")?;
+    let mut needed: Vec<_> = sheet.writes.iter().filter(|w| w.version == Version::V2).map(|w| w.controller).collect();
+    needed.dedup();
+    Ok(Plan {
+        sheet,
+        devices: (!request.host.in_user_namespace && request.host.euid == 0 && !paths.is_empty()).then_some(rules),
+        needed,
+        owner: owner(request.config),
+        optional: request.host.rootless() && linux.cgroups_path.is_none() && !limits,
+        paths,
+    })
+}
+
+/// In which kind of hierarchy a controller is. The list of cgroup2's controllers is read only for one that version 1 lacks.
+pub(super) fn available(name: &str, hierarchies: &[Hierarchy], own: &OwnCgroups) -> Result<Option<Version>> {
+    if hierarchies.iter().any(|h| !h.is_unified() && h.has(name)) {
+        return Ok(Some(Version::V1));
+    }
+    let Some(unified) = hierarchies.iter().find(|h| h.is_unified()) else { return Ok(None) };
+    let known = own.controllers(&unified.mount)?.iter().any(|controller| controller == name);
+    Ok((known || name == "cgroup").then_some(Version::V2))
+}
+
+/// The uid to hand the cgroup to: the container's user, when it has a cgroup namespace of its own and a writable
+/// cgroup mount, so that a service manager inside may divide its share (config-linux.md, "Cgroup ownership").
+fn owner(config: &Config) -> Option<u32> {
+    let linux = config.linux.as_ref()?;
+    let new_namespace = |kind: &str| linux.namespaces.iter().any(|n| n.kind == kind && n.path.is_none());
+    let writable = |mount: &crate::config::Mount| {
+        mount.kind.as_deref() == Some("cgroup") && !mount.options.iter().any(|option| option == "ro")
+    };
+    if !new_namespace("cgroup") || !config.mounts.iter().any(writable) {
+        return None;
+    }
+    let uid = config.process.as_ref().map_or(0, |process| process.user.uid);
+    let inside = |map: &&crate::config::IdMapping| {
+        map.container_id <= uid && u64::from(uid) < u64::from(map.container_id) + u64::from(map.size)
+    };
+    let host = match linux.uid_mappings.iter().find(inside) {
+        Some(map) => map.host_id + (uid - map.container_id),
+        None if new_namespace("user") => return None,
+        None => uid,
+    };
+    Some(host).filter(|host| *host != 0)
 }
 
 impl Plan {
@@ -43,10 +111,17 @@ impl Plan {
         &self.paths
     }
 
+    /// Remarks on fields that have no effect on this host, and why.
+    pub fn notes(&self) -> &[String] {
+        &self.sheet.notes
+    }
+
     /// Looks before anything is recorded or made: refuses a cgroup that has processes or is frozen, and notes in
     /// `paths` which parent directories are missing. Call it before the record is written: what is recorded may be
     /// killed and removed by `delete --force`.
     pub fn survey(&mut self) -> Result<()> {
+        make::refuse_occupied(&self.paths)?;
+        self.paths.parents = make::missing_parents(&self.paths);
         Ok(())
     }
 
@@ -61,6 +136,15 @@ impl std::fmt::Display for Plan {
         for hierarchy in &self.paths.hierarchies {
             writeln!(f, "mkdir {}", hierarchy.directory.display())?;
         }
-        Ok(())
+        if !self.needed.is_empty() {
+            writeln!(f, "enable {}", self.needed.join(" "))?;
+        }
+        for line in self.sheet.to_string().lines() {
+            writeln!(f, "write {line}")?;
+        }
+        if let Some(rules) = &self.devices {
+            writeln!(f, "devices {rules}")?;
+        }
+        self.owner.iter().try_for_each(|uid| writeln!(f, "chown {uid}"))
     }
 }

@@ -54,6 +54,14 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     read(path, 65536).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// Reads an open file of the kernel's from its start again, at most `limit` bytes.
+pub fn read_start(file: impl AsFd, limit: usize) -> Result<String> {
+    let mut bytes = vec![0; limit];
+    let length = rustix::io::pread(file, &mut bytes, 0).asked(|| "pread".to_owned())?;
+    bytes.truncate(length);
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Writes all of `bytes` with as few writes as the kernel allows.
 pub fn write_fd(file: impl AsFd, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {

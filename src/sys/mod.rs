@@ -4,6 +4,8 @@
 //! the docker CLI compares these words case-sensitively. The text is built only when something fails.
 #![allow(unsafe_code)]
 
+pub mod bpf;
+pub mod cgroupfs;
 pub mod channel;
 pub mod clone;
 pub mod clock;

@@ -1,0 +1,154 @@
+//! The processes of a container: listed, signalled, killed.
+//!
+//! A number from `cgroup.procs` may belong to somebody else a moment later. So a process is opened first, looked up once
+//! more in the cgroup, and signalled through the descriptor.
+
+use super::path::Paths;
+use super::{freeze, remove};
+use crate::sys::{Errno, cgroupfs, files, pidfd};
+use anyhow::{Context, Result};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long killed processes may take to be gone: one in an uninterruptible call may never be.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Paths {
+    /// Every process in the cgroup and below it.
+    pub fn processes(&self) -> Result<Vec<u32>> {
+        match self.counting() {
+            Some(directory) => processes_in(&directory),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Sends `signal` to every process in the cgroup and below it. SIGKILL is better sent by `kill`.
+    pub fn signal_all(&self, signal: i32) -> Result<()> {
+        match self.counting() {
+            Some(directory) => open_all(&directory)?.iter().try_for_each(|(_, process)| send(process, signal)),
+            None => Ok(()),
+        }
+    }
+
+    /// Kills every process in the cgroup and below it, frozen ones too, and waits until they are gone.
+    ///
+    /// cgroup2 does that in one step that no fork can outrun (cgroup.kill, Linux 5.14). In version 1 the cgroup is frozen
+    /// while it is listed, so that nothing is born meanwhile, and thawed whatever happens: a frozen process does not die.
+    pub fn kill(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        if let Some(unified) = self.unified() {
+            match cgroupfs::write(&unified.directory.join("cgroup.kill"), "1") {
+                Err(e) if e.errno == Errno(libc::ENOENT) && !cgroupfs::exists(&unified.directory) => {}
+                Err(e) if e.errno == Errno(libc::ENOENT) => kill_listed(&unified.directory, None, deadline)?,
+                other => other?,
+            }
+        }
+        let freezer = self.v1("freezer").map(|h| h.directory.as_path());
+        freezer.iter().for_each(|directory| freeze::thaw_tree(directory));
+        if let Some(unified) = self.unified() {
+            remove::wait_empty(&unified.directory, deadline)?;
+        }
+        match self
+            .hierarchies
+            .iter()
+            .find(|h| h.has("freezer"))
+            .or_else(|| self.hierarchies.iter().find(|h| !h.is_unified()))
+        {
+            Some(v1) => kill_listed(&v1.directory, freezer, deadline),
+            None => Ok(()),
+        }
+    }
+
+    /// How many processes of this cgroup the kernel's OOM killer has ended; 0 when it cannot be told.
+    pub fn oom_kills(&self) -> u64 {
+        let file = match (self.v1("memory"), self.unified()) {
+            (Some(memory), _) => memory.directory.join("memory.oom_control"),
+            (None, Some(unified)) => unified.directory.join("memory.events"),
+            (None, None) => return 0,
+        };
+        files::read_text(file).ok().and_then(|text| value_of(&text, "oom_kill")).unwrap_or(0)
+    }
+
+    /// The directory whose list of processes is the best.
+    fn counting(&self) -> Option<PathBuf> {
+        let v1 = |name| self.hierarchies.iter().find(move |h| h.has(name));
+        let best = self.unified().or_else(|| v1("freezer")).or_else(|| v1("pids")).or_else(|| self.hierarchies.first());
+        best.map(|h| h.directory.clone())
+    }
+}
+
+/// The number behind `key` in a file of `key value` lines.
+pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Every process in a cgroup directory and below it; none when it does not exist.
+pub(super) fn processes_in(directory: &Path) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    collect(directory, &mut found)?;
+    Ok(found)
+}
+
+fn collect(directory: &Path, found: &mut Vec<u32>) -> Result<()> {
+    match files::read(directory.join("cgroup.procs"), 4 << 20) {
+        Ok(bytes) => {
+            // 0 stands for a process of a pid namespace that we do not see.
+            let text = String::from_utf8_lossy(&bytes);
+            found.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|pid| *pid != 0));
+        }
+        Err(e) if [libc::ENOENT, libc::ENODEV].contains(&e.errno.0) => return Ok(()),
+        // A threaded cgroup: the one above it lists its processes.
+        Err(e) if e.errno == Errno(libc::EOPNOTSUPP) => {}
+        Err(e) => return Err(e.into()),
+    }
+    cgroupfs::children(directory)?.iter().try_for_each(|child| collect(child, found))
+}
+
+/// Opens every process and keeps those that are in the cgroup still.
+fn open_all(directory: &Path) -> Result<Vec<(u32, OwnedFd)>> {
+    let mut opened = Vec::new();
+    for pid in processes_in(directory)? {
+        match pidfd::open(pid as i32) {
+            // It ended, or it is a thread group leader that did.
+            Err(e) if [libc::ESRCH, libc::EINVAL, libc::ENOENT].contains(&e.errno.0) => {}
+            other => opened.push((pid, other?)),
+        }
+    }
+    if !opened.is_empty() {
+        let still = processes_in(directory)?;
+        opened.retain(|(pid, _)| still.contains(pid));
+    }
+    Ok(opened)
+}
+
+fn send(process: &OwnedFd, signal: i32) -> Result<()> {
+    match pidfd::send_signal(process, signal) {
+        Err(e) if e.errno == Errno(libc::ESRCH) => Ok(()),
+        other => other.map_err(Into::into),
+    }
+}
+
+/// Kills what a directory lists until it lists nothing more.
+fn kill_listed(directory: &Path, freezer: Option<&Path>, deadline: Instant) -> Result<()> {
+    loop {
+        if processes_in(directory)?.is_empty() {
+            return Ok(());
+        }
+        freezer.iter().for_each(|directory| drop(cgroupfs::write(&directory.join("freezer.state"), "FROZEN")));
+        let killed = open_all(directory).and_then(|all| {
+            all.iter().try_for_each(|(_, process)| send(process, libc::SIGKILL))?;
+            Ok(all)
+        });
+        freezer.iter().for_each(|directory| freeze::thaw_tree(directory));
+        for (pid, process) in killed.with_context(|| format!("cgroup {}", directory.display()))? {
+            let left = deadline.saturating_duration_since(Instant::now()).as_millis() as i32;
+            anyhow::ensure!(
+                pidfd::wait_end(&process, left)?,
+                "process {pid} of cgroup {} does not die; hint: it may wait for a device or a network filesystem (state D)",
+                directory.display()
+            );
+        }
+        anyhow::ensure!(Instant::now() < deadline, "cgroup {} cannot be emptied", directory.display());
+    }
+}

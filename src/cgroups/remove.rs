@@ -1,0 +1,95 @@
+//! Taking a cgroup away, with the sub-cgroups that the container made.
+
+use super::path::Paths;
+use super::processes::{processes_in, value_of};
+use crate::sys::{Errno, cgroupfs, files, pidfd};
+use anyhow::Result;
+use rustix::fs::OFlags;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long processes that are on their way out may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Paths {
+    /// Removes the cgroup with its sub-cgroups, and the parents that were made for it unless others use them by now.
+    /// Processes that are on their way out are waited for; others are an error. What is gone already is no error.
+    pub fn remove(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut outcome = Ok(());
+        for hierarchy in &self.hierarchies {
+            // One that cannot be removed does not keep the others.
+            outcome = outcome.and(remove_until(&hierarchy.directory, deadline));
+        }
+        self.parents.iter().rev().for_each(|parent| drop(cgroupfs::remove(parent)));
+        outcome
+    }
+
+    /// Kills what is inside, then removes.
+    pub fn remove_by_force(&self) -> Result<()> {
+        self.kill()?;
+        self.remove()
+    }
+}
+
+/// Removes a cgroup and all below it.
+pub(super) fn remove_tree(directory: &Path) -> Result<()> {
+    remove_until(directory, Instant::now() + PATIENCE)
+}
+
+fn remove_until(directory: &Path, deadline: Instant) -> Result<()> {
+    loop {
+        match cgroupfs::remove(directory) {
+            Err(e) if e.errno == Errno(libc::ENOENT) => return Ok(()),
+            Err(e) if [libc::EBUSY, libc::ENOTEMPTY].contains(&e.errno.0) => {}
+            other => return other.map_err(Into::into),
+        }
+        let children = cgroupfs::children(directory)?;
+        children.iter().try_for_each(|child| remove_until(child, deadline))?;
+        if children.is_empty() {
+            wait_empty(directory, deadline)?;
+        }
+    }
+}
+
+/// Waits until no process is in the cgroup or below it.
+pub(super) fn wait_empty(directory: &Path, deadline: Instant) -> Result<()> {
+    let events = match files::open(directory.join("cgroup.events"), OFlags::RDONLY) {
+        Err(e) if e.errno == Errno(libc::ENOENT) => return wait_empty_v1(directory, deadline),
+        other => other?,
+    };
+    loop {
+        match files::read_start(&events, 4096) {
+            // The directory was removed under us.
+            Err(e) if e.errno == Errno(libc::ENODEV) => return Ok(()),
+            text => {
+                if value_of(&text?, "populated") == Some(0) {
+                    return Ok(());
+                }
+            }
+        }
+        anyhow::ensure!(cgroupfs::wait_change(&events, deadline)?, "{}", occupied(directory));
+    }
+}
+
+/// Version 1 does not tell when a cgroup is empty, so its processes are waited for one by one.
+fn wait_empty_v1(directory: &Path, deadline: Instant) -> Result<()> {
+    if !cgroupfs::exists(directory) {
+        return Ok(());
+    }
+    for pid in processes_in(directory)? {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis() as i32;
+        if let Ok(process) = pidfd::open(pid as i32) {
+            anyhow::ensure!(pidfd::wait_end(&process, left)?, "{}", occupied(directory));
+        }
+    }
+    // The last one has ended but may not have left yet.
+    cgroupfs::let_others_run();
+    anyhow::ensure!(Instant::now() < deadline, "{}", occupied(directory));
+    Ok(())
+}
+
+fn occupied(directory: &Path) -> String {
+    let pids: Vec<String> = processes_in(directory).unwrap_or_default().iter().map(u32::to_string).collect();
+    format!("cgroup {} still has processes ({}); hint: delete --force kills them", directory.display(), pids.join(", "))
+}

@@ -1,0 +1,189 @@
+//! On the running kernel, as root: version 1 and hybrid where /sys/fs/cgroup is that, version 2 in any cgroup2 tree.
+
+use super::*;
+use crate::config::{Config, Linux};
+use crate::host::{CgroupMode, Host};
+use crate::sys::cgroupfs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// This host as it is, and its cgroup2 tree as if it were all there is. Empty without root or cgroups.
+fn hosts() -> Vec<Host> {
+    let host = Host::read();
+    if host.rootless()
+        || host.cgroup == CgroupMode::None
+        || cgroupfs::write(Path::new("/proc/self/oom_score_adj"), "0").is_err()
+    {
+        eprintln!("skipped: needs root and a cgroup filesystem");
+        return Vec::new();
+    }
+    match host.cgroup {
+        CgroupMode::V2 => vec![host],
+        CgroupMode::Hybrid => {
+            let v1 = Host { cgroup: CgroupMode::V1, ..host.clone() };
+            let v2 = Host { cgroup: CgroupMode::V2, cgroup_root: host.cgroup_root.join("unified"), ..host.clone() };
+            vec![host, v1, v2]
+        }
+        _ => vec![host],
+    }
+}
+
+fn planned(host: &Host, name: &str, resources: &str) -> anyhow::Result<Plan> {
+    let mut linux = Linux { resources: Some(serde_json::from_str(resources).unwrap()), ..Linux::default() };
+    linux.cgroups_path = Some(format!("/ocicat-cgroups-{}-{name}-{:?}/box", std::process::id(), host.cgroup));
+    let config = Config { linux: Some(linux), ..Config::default() };
+    let own = OwnCgroups::new();
+    let request = Request { config: &config, host, id: "test", driver: Driver::Cgroupfs, own: &own };
+    let mut plan = plan(&request)?;
+    plan.survey()?;
+    Ok(plan)
+}
+
+/// A shell in the cgroup that starts two sleeping children.
+fn inhabit(made: &Made) -> Child {
+    let script = "echo; read go; sleep 1000 & sleep 1000";
+    let mut shell = Command::new("/bin/sh");
+    let mut child = shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    enter(made.paths(), child.id());
+    use std::io::Write;
+    child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    child
+}
+
+fn enter(paths: &Paths, pid: u32) {
+    for hierarchy in &paths.hierarchies {
+        cgroupfs::write(&hierarchy.directory.join("cgroup.procs"), &pid.to_string()).unwrap();
+    }
+}
+
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "{what} did not happen");
+        cgroupfs::let_others_run();
+    }
+}
+
+fn leftovers(paths: &Paths) -> Vec<PathBuf> {
+    paths.hierarchies.iter().map(|h| h.directory.clone()).filter(|d| d.exists()).collect()
+}
+
+#[test]
+fn a_cgroup_lives_from_plan_to_removal() {
+    for host in hosts() {
+        let made = planned(&host, "life", "{}").unwrap().make().unwrap();
+        assert_eq!(
+            made.join_files().unwrap().len() + made.clone_into().unwrap().iter().count(),
+            made.paths().hierarchies.len()
+        );
+        let mut child = inhabit(&made);
+        let paths: Paths = serde_json::from_str(&serde_json::to_string(&made.keep()).unwrap()).unwrap();
+        wait_for("two children", || paths.processes().unwrap().len() == 3);
+        let occupied = planned(&host, "life", "{}").unwrap_err().to_string();
+        assert!(occupied.contains("process(es) already"), "{occupied}");
+        assert!(!paths.is_frozen());
+        paths.freeze().unwrap();
+        assert!(paths.is_frozen());
+        paths.thaw().unwrap();
+        assert!(!paths.is_frozen());
+        paths.freeze().unwrap();
+        paths.remove_by_force().unwrap();
+        child.wait().unwrap();
+        assert_eq!(leftovers(&paths), Vec::<PathBuf>::new(), "{:?}", host.cgroup);
+        paths.remove_by_force().unwrap();
+        paths.kill().unwrap();
+        assert_eq!(paths.processes().unwrap(), Vec::<u32>::new());
+    }
+}
+
+#[test]
+fn sub_cgroups_are_killed_and_removed_even_when_frozen() {
+    for host in hosts() {
+        let made = planned(&host, "nested", "{}").unwrap().make().unwrap();
+        let mut child = inhabit(&made);
+        let paths = made.keep();
+        wait_for("two children", || paths.processes().unwrap().len() == 3);
+        let moved = *paths.processes().unwrap().last().unwrap();
+        for hierarchy in paths.hierarchies.iter().filter(|h| h.is_unified() || h.has("freezer")) {
+            let below = hierarchy.directory.join("a");
+            cgroupfs::make(&below).unwrap();
+            cgroupfs::make(&below.join("b")).unwrap();
+            cgroupfs::write(&below.join("cgroup.procs"), &moved.to_string()).unwrap();
+            let (file, value) =
+                if hierarchy.is_unified() { ("cgroup.freeze", "1") } else { ("freezer.state", "FROZEN") };
+            cgroupfs::write(&below.join(file), value).unwrap();
+        }
+        assert_eq!(paths.processes().unwrap().len(), 3);
+        let error = paths.remove().unwrap_err().to_string();
+        assert!(error.contains("still has processes"), "{error}");
+        paths.remove_by_force().unwrap();
+        child.wait().unwrap();
+        assert_eq!(leftovers(&paths), Vec::<PathBuf>::new(), "{:?}", host.cgroup);
+    }
+}
+
+#[test]
+fn a_refused_limit_leaves_no_directory() {
+    for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
+        let plan = planned(&host, "refused", r#"{"pids":{"limit":7},"cpu":{"cpus":"4095"}}"#).unwrap();
+        let error = format!("{:#}", plan.make().unwrap_err());
+        assert!(
+            error.starts_with("linux.resources.cpu: write \"4095\" to ") || error.contains("cpu.cpus: write \"4095\""),
+            "{error}"
+        );
+        assert_eq!(leftovers(plan.paths()), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn limits_stand_in_their_files() {
+    for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
+        let asked = r#"{"memory":{"limit":67108864,"reservation":33554432,"swappiness":30},"pids":{"limit":9},
+            "cpu":{"shares":512,"quota":50000,"period":20000,"cpus":"0","mems":"0"}}"#;
+        let made = planned(&host, "limits", asked).unwrap().make().unwrap();
+        let read = |controller: &str, file: &str| {
+            let directory = &made.paths().v1(controller).unwrap().directory;
+            crate::sys::files::read_text(directory.join(file)).unwrap().trim_end().to_owned()
+        };
+        for (controller, file, value) in [
+            ("memory", "memory.limit_in_bytes", "67108864"),
+            ("memory", "memory.soft_limit_in_bytes", "33554432"),
+            ("memory", "memory.swappiness", "30"),
+            ("pids", "pids.max", "9"),
+            ("cpu", "cpu.shares", "512"),
+            ("cpu", "cpu.cfs_quota_us", "50000"),
+            ("cpu", "cpu.cfs_period_us", "20000"),
+            ("cpuset", "cpuset.cpus", "0"),
+        ] {
+            assert_eq!(read(controller, file), value, "{file}");
+        }
+        made.undo().unwrap();
+    }
+}
+
+/// Whether a process in the cgroup may open /dev/zero and /dev/kmsg (1:11).
+fn opens(paths: &Paths) -> (bool, bool) {
+    let script = "read go; : </dev/zero && a=1; (: </dev/kmsg) 2>/dev/null && b=1; exit $((a + 2*b))";
+    let mut child =
+        Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    enter(paths, child.id());
+    drop(child.stdin.take());
+    let code = child.wait().unwrap().code().unwrap();
+    (code & 1 != 0, code & 2 != 0)
+}
+
+#[test]
+fn device_rules_are_enforced_by_the_kernel() {
+    for host in hosts() {
+        for (rules, expected) in [
+            ("[]", (true, false)),
+            (r#"[{"allow":true}]"#, (true, true)),
+            (r#"[{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]"#, (true, true)),
+            (r#"[{"allow":true,"type":"c","major":1,"minor":11,"access":"w"}]"#, (true, false)),
+        ] {
+            let made = planned(&host, "devices", &format!(r#"{{"devices":{rules}}}"#)).unwrap().make().unwrap();
+            assert_eq!(opens(made.paths()), expected, "{rules} on {:?}", host.cgroup);
+            made.undo().unwrap();
+        }
+    }
+}
