@@ -57,7 +57,6 @@ const APPLETS: &[&str] = &[
     "mknod",
     "mktemp",
     "mount",
-    "mountpoint",
     "mv",
     "nc",
     "nice",
@@ -160,6 +159,8 @@ pub struct Container {
     pub config: Value,
     /// The cgroup that the configuration asks for.
     pub cgroup: String,
+    /// Mounts of the host that the test made below the bundle.
+    held: RefCell<Vec<PathBuf>>,
     /// The container's output when it was made by `create` or `run --detach`.
     output: RefCell<Option<(File, File)>>,
 }
@@ -193,7 +194,7 @@ impl Container {
         let mut config = default_config();
         let cgroup = format!("/{id}");
         config["linux"]["cgroupsPath"] = json!(cgroup);
-        Container { id, dir, config, cgroup, output: RefCell::new(None) }
+        Container { id, dir, config, cgroup, held: RefCell::default(), output: RefCell::new(None) }
     }
 
     /// What the container runs.
@@ -289,6 +290,27 @@ impl Container {
         self
     }
 
+    /// Mounts a tmpfs of the host's on a directory below the bundle, until the container is gone.
+    pub fn hold_tmpfs(&self, point: &Path) {
+        fs::create_dir_all(point).unwrap();
+        rustix::mount::mount("none", point, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
+        self.held.borrow_mut().push(point.to_owned());
+    }
+
+    /// Makes a directory below the bundle a shared mount of the host's, until the container is gone.
+    pub fn hold_shared(&self, point: &Path) {
+        rustix::mount::mount_bind(point, point).unwrap();
+        rustix::mount::mount_change(point, rustix::mount::MountPropagationFlags::SHARED).unwrap();
+        self.held.borrow_mut().push(point.to_owned());
+    }
+
+    /// Unmounts what was held, the last first.
+    pub fn release(&self) {
+        while let Some(point) = self.held.borrow_mut().pop() {
+            rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).unwrap();
+        }
+    }
+
     /// A fifo in the root filesystem: what is inside can tell the test something.
     pub fn fifo(&self, name: &str) -> Fifo {
         let path = self.rootfs().join(name);
@@ -308,8 +330,27 @@ impl Container {
     /// The runtime with this test's state root, no standard input, and these arguments.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(super::runtime());
-        command.arg("--root").arg(self.root()).args(args).current_dir(&self.dir).stdin(Stdio::null());
+        command.arg("--root").arg(self.root()).args(args).current_dir(&self.dir).stdin(self.null());
         command
+    }
+
+    /// A null device of this test's own: a runtime may give its standard input to the container's user, and crun 1.8
+    /// does so with /dev/null too.
+    pub fn null(&self) -> Stdio {
+        let path = self.dir.join("null");
+        if !path.exists() {
+            let made = rustix::fs::mknodat(
+                rustix::fs::CWD,
+                &path,
+                rustix::fs::FileType::CharacterDevice,
+                rustix::fs::Mode::from_raw_mode(0o666),
+                rustix::fs::makedev(1, 3),
+            );
+            if made.is_err() {
+                return Stdio::null();
+            }
+        }
+        Stdio::from(OpenOptions::new().read(true).write(true).open(path).unwrap())
     }
 
     /// Calls the runtime with these arguments.
@@ -524,6 +565,7 @@ impl Drop for Container {
     fn drop(&mut self) {
         let gone = !self.root().join(&self.id).exists();
         let deleted = finish_within(self.command(&["delete", "--force", &self.id]), Duration::from_secs(30));
+        self.release();
         let left = self.leftovers();
         if !left.is_empty() {
             self.clean_by_hand();
@@ -601,15 +643,28 @@ impl Fifo {
     }
 }
 
-/// A copy of busybox on the file system of the bundles, to link from.
+/// A copy of busybox on the file system of the bundles, to link from: one per user of this machine.
 fn busybox() -> PathBuf {
     static COPY: Once = Once::new();
-    let copy = std::env::temp_dir().join(format!("ocicat-test-busybox-{}", std::process::id()));
+    let copy = std::env::temp_dir().join(format!("ocicat-test-busybox-{}", rustix::process::geteuid().as_raw()));
     COPY.call_once(|| {
         let found = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
-        fs::copy(found.expect("busybox is not installed; hint: apt-get install busybox-static"), &copy).unwrap();
+        let found = found.expect("busybox is not installed; hint: apt-get install busybox-static");
+        // By rename: other test programs may link from it at this moment.
+        let new = copy.with_extension(std::process::id().to_string());
+        fs::copy(found, &new).unwrap();
+        fs::rename(new, &copy).unwrap();
     });
     copy
+}
+
+/// Kills a process that has become a child of this one and reaps it, as a shim would. Until then its pid namespace
+/// cannot end.
+#[track_caller]
+pub fn end_pid(pid: u32) {
+    let raw = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
+    wait_pid(pid);
 }
 
 /// A directory and everything in it, parents first; links are not followed.

@@ -21,7 +21,7 @@ pub mod terminal;
 
 pub use container::Container;
 #[allow(unused_imports, reason = "each test crate uses its part of this")]
-pub use outcome::{Outcome, finish, finish_within};
+pub use outcome::{Outcome, finish, finish_within, through_shell};
 #[allow(unused_imports, reason = "each test crate uses its part of this")]
 pub use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ pub fn skip(reason: &str) {
 }
 
 /// Leaves the test when a peer is under test: the reason says what peers do instead.
-#[macro_export]
+#[allow(unused_macros, reason = "each test crate uses its part of this")]
 macro_rules! only_ocicat {
     ($reason:expr) => {
         if !$crate::common::ours() {
@@ -60,7 +60,7 @@ macro_rules! only_ocicat {
 }
 
 /// Leaves the test when the condition does not hold on this host.
-#[macro_export]
+#[allow(unused_macros, reason = "each test crate uses its part of this")]
 macro_rules! need {
     ($condition:expr, $reason:expr) => {
         if !$condition {

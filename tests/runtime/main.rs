@@ -8,7 +8,10 @@
     reason = "a test may panic, and its paths are its own"
 )]
 
+#[macro_use]
 #[path = "../common/mod.rs"]
 mod common;
 
+mod exec;
 mod lifecycle;
+mod mounts;
