@@ -10,6 +10,7 @@ pub mod descriptors;
 pub mod execute;
 pub mod failure;
 pub mod hooks;
+mod interpreter;
 pub mod keyring;
 pub mod limits;
 pub mod lsm;

@@ -10,8 +10,11 @@ pub mod channel;
 pub mod clone;
 pub mod clock;
 pub mod credentials;
+pub mod descriptors;
 pub mod errno;
 pub mod files;
+#[cfg(test)]
+pub(crate) mod forked;
 pub mod keys;
 pub mod launcher;
 pub mod limits;

@@ -19,7 +19,16 @@ impl Procfs {
     /// Mounts procfs detached: fsopen(2) and fsmount(2). Where that is not allowed (a user namespace without a pid
     /// namespace of its own, Linux before 5.2) /proc itself serves, after a check that it is the root of a procfs.
     pub fn open() -> Result<Procfs> {
-        let root = match detached() {
+        Procfs::mounted(false)
+    }
+
+    /// The same with the option subset=pid (Linux 5.8): nothing but processes, for a descriptor that others may get hold of.
+    pub fn open_processes() -> Result<Procfs> {
+        Procfs::mounted(true)
+    }
+
+    fn mounted(only_processes: bool) -> Result<Procfs> {
+        let root = match detached(only_processes) {
             Ok(root) => root,
             Err(_) => verified(files::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW)?)?,
         };
@@ -53,8 +62,12 @@ impl AsFd for Procfs {
     }
 }
 
-fn detached() -> Result<OwnedFd> {
+fn detached(only_processes: bool) -> Result<OwnedFd> {
     let context = rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).asked(|| "fsopen proc".to_owned())?;
+    if only_processes {
+        // An older kernel does not know the option.
+        let _ = rustix::mount::fsconfig_set_string(context.as_fd(), "subset", "pid");
+    }
     rustix::mount::fsconfig_create(context.as_fd()).asked(|| "fsconfig proc".to_owned())?;
     let attributes =
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
