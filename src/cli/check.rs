@@ -2,8 +2,11 @@
 
 use super::command::{Command, Positionals};
 use super::create::BUNDLE;
-use super::{Ended, Invocation};
+use super::{Ended, Invocation, output};
+use crate::container;
+use crate::host::Host;
 use anyhow::{Result, bail};
+use std::path::PathBuf;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -17,6 +20,17 @@ pub(super) const COMMAND: Command = Command {
     run,
 };
 
-fn run(_invocation: &Invocation) -> Result<Ended> {
-    bail!("check: not there yet")
+fn run(invocation: &Invocation) -> Result<Ended> {
+    let bundle: PathBuf = invocation.given.owned("bundle").unwrap_or_else(|| PathBuf::from("."));
+    let problems = container::check(&bundle, &Host::read())?;
+    if problems.is_empty() {
+        return Ok(Ended::Done);
+    }
+    let lines: Vec<String> = problems.iter().map(|p| format!("{p} ({})\n", p.section)).collect();
+    output::text(&lines.concat())?;
+    bail!("{} in {}", counted(problems.len()), bundle.join("config.json").display())
+}
+
+fn counted(problems: usize) -> String {
+    if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") }
 }

@@ -11,6 +11,7 @@ mod linux;
 mod process;
 mod resources;
 mod seccomp;
+mod starter;
 
 pub use linux::*;
 pub use process::*;

@@ -2,6 +2,7 @@
 //!
 //! The command line turns its arguments into the requests below; each verb returns a value or an error and prints nothing.
 
+mod check;
 mod create;
 mod delete;
 mod exec;
@@ -20,6 +21,7 @@ mod status;
 mod store;
 mod undo;
 
+pub use check::{Problem, check};
 pub use create::create;
 pub use delete::delete;
 pub use exec::exec;

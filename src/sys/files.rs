@@ -104,3 +104,12 @@ pub fn replace_at(dir: impl AsFd, name: &str, bytes: &[u8], mode: u32) -> Result
     }
     written
 }
+
+/// Makes a file that was not there; an existing one, or a link of that name, is EEXIST.
+pub fn create_new(path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()> {
+    let path = path.as_ref();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::from_raw_mode(mode))
+        .asked(|| format!("create {}", path.display()))?;
+    write_fd(&file, bytes)
+}
