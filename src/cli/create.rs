@@ -3,8 +3,8 @@
 use super::arguments::Given;
 use super::command::{Command, Flag, Positionals};
 use super::{Ended, Invocation};
-use crate::container::Create;
-use anyhow::{Result, bail};
+use crate::container::{self, Create};
+use anyhow::Result;
 use std::path::PathBuf;
 
 pub(super) const BUNDLE: Flag =
@@ -40,8 +40,9 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(invocation: &Invocation) -> Result<Ended> {
-    let _request = request(&invocation.given)?;
-    bail!("create: not there yet")
+    let request = request(&invocation.given)?;
+    container::create(&invocation.runtime()?, &request)?;
+    Ok(Ended::Done)
 }
 
 /// What `create`, `run` and `restore` have in common.

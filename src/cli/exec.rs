@@ -5,8 +5,8 @@ use super::command::{Command, Flag, Positionals};
 use super::create::{CONSOLE_SOCKET, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS};
 use super::run::DETACH;
 use super::{Ended, Invocation};
-use crate::container::Exec;
-use anyhow::{Result, bail};
+use crate::container::{self, Exec};
+use anyhow::{Context, Result, bail};
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -43,8 +43,9 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(invocation: &Invocation) -> Result<Ended> {
-    let _request = request(&invocation.given)?;
-    bail!("exec: not there yet")
+    let request = request(&invocation.given).context("exec failed")?;
+    let code = container::exec(&invocation.runtime()?, &request).context("exec failed")?;
+    Ok(Ended::Program(code))
 }
 
 fn request(given: &Given) -> Result<Exec> {

@@ -3,8 +3,8 @@
 use super::arguments::Given;
 use super::command::{Command, Flag, Positionals};
 use super::{Ended, Invocation};
-use crate::container::Kill;
-use anyhow::{Result, bail};
+use crate::container::{self, Kill};
+use anyhow::Result;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -20,8 +20,8 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(invocation: &Invocation) -> Result<Ended> {
-    let _request = request(&invocation.given);
-    bail!("kill: not there yet")
+    container::kill(&invocation.runtime()?, &request(&invocation.given))?;
+    Ok(Ended::Done)
 }
 
 fn request(given: &Given) -> Kill {

@@ -1,9 +1,12 @@
 //! `ocicat ps`: the processes of a container.
 
 use super::command::{Command, Positionals};
-use super::list::FORMAT;
-use super::{Ended, Invocation};
-use anyhow::{Result, bail};
+use super::list::{FORMAT, Shape};
+use super::{Ended, Invocation, output};
+use crate::container;
+use crate::sys::Asked;
+use anyhow::{Result, anyhow, bail};
+use std::process::Command as Program;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -21,6 +24,54 @@ pub(super) const COMMAND: Command = Command {
     run,
 };
 
-fn run(_invocation: &Invocation) -> Result<Ended> {
-    bail!("ps: not there yet")
+fn run(invocation: &Invocation) -> Result<Ended> {
+    let shape = Shape::of(&invocation.given)?;
+    let pids = container::processes(&invocation.runtime()?, invocation.id())?;
+    if shape == Shape::Json {
+        output::json_line(&pids)?;
+        return Ok(Ended::Done);
+    }
+    let options = invocation.given.arguments.get(1..).unwrap_or_default();
+    output::text(&only(&host_table(options)?, &pids)?)?;
+    Ok(Ended::Done)
+}
+
+/// What ps(1) of the host says about every process.
+fn host_table(options: &[String]) -> Result<String> {
+    let default = ["-ef".to_owned()];
+    let options = if options.is_empty() { &default } else { options };
+    let run = Program::new("ps").args(options).output().asked(|| "run ps".to_owned());
+    let said = run.map_err(|e| anyhow!("{e}; hint: install procps, or use --format json"))?;
+    if !said.status.success() {
+        bail!("ps {}: {}", options.join(" "), String::from_utf8_lossy(&said.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&said.stdout).into_owned())
+}
+
+/// The header and the lines whose PID column is one of `pids`.
+fn only(table: &str, pids: &[u32]) -> Result<String> {
+    let header = table.lines().next().unwrap_or_default();
+    let column = header.split_whitespace().position(|name| name == "PID");
+    let column = column.ok_or_else(|| anyhow!("ps prints no PID column; hint: ask for it, as in -o pid,args"))?;
+    let ours = |line: &&str| {
+        let pid = line.split_whitespace().nth(column).and_then(|word| word.parse().ok());
+        pid.is_some_and(|pid: u32| pids.contains(&pid))
+    };
+    let lines = std::iter::once(header).chain(table.lines().skip(1).filter(ours));
+    Ok(lines.map(|line| format!("{line}\n")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_lines_of_the_container_stay() {
+        let table = "UID   PID  PPID CMD\nroot    1     0 init 5\nroot    5     1 sh -c 7\nroot    7     5 sleep 1\n";
+        assert_eq!(
+            only(table, &[5, 7]).unwrap(),
+            "UID   PID  PPID CMD\nroot    5     1 sh -c 7\nroot    7     5 sleep 1\n"
+        );
+        assert!(only("CMD\ninit\n", &[1]).is_err());
+    }
 }

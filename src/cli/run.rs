@@ -4,8 +4,8 @@ use super::arguments::Given;
 use super::command::{Command, Flag, Positionals};
 use super::create::{self, BUNDLE, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS};
 use super::{Ended, Invocation};
-use crate::container::Run;
-use anyhow::{Result, bail};
+use crate::container::{self, Run};
+use anyhow::Result;
 
 pub(super) const DETACH: Flag = Flag::switch("detach", "do not wait for the program").short('d');
 pub(super) const NO_SUBREAPER: Flag = Flag::switch("no-subreaper", "do not adopt processes that lose their parent");
@@ -38,8 +38,8 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(invocation: &Invocation) -> Result<Ended> {
-    let _request = request(&invocation.given)?;
-    bail!("run: not there yet")
+    let request = request(&invocation.given)?;
+    Ok(Ended::Program(container::run(&invocation.runtime()?, &request)?))
 }
 
 fn request(given: &Given) -> Result<Run> {

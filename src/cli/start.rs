@@ -2,7 +2,8 @@
 
 use super::command::{Command, Positionals};
 use super::{Ended, Invocation};
-use anyhow::{Result, bail};
+use crate::container;
+use anyhow::Result;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -19,6 +20,7 @@ pub(super) const COMMAND: Command = Command {
     run,
 };
 
-fn run(_invocation: &Invocation) -> Result<Ended> {
-    bail!("start: not there yet")
+fn run(invocation: &Invocation) -> Result<Ended> {
+    container::start(&invocation.runtime()?, invocation.id())?;
+    Ok(Ended::Done)
 }

@@ -1,8 +1,9 @@
 //! `ocicat state`: what a container is now.
 
 use super::command::{Command, Positionals};
-use super::{Ended, Invocation};
-use anyhow::{Result, bail};
+use super::{Ended, Invocation, output};
+use crate::container;
+use anyhow::Result;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -19,6 +20,7 @@ pub(super) const COMMAND: Command = Command {
     run,
 };
 
-fn run(_invocation: &Invocation) -> Result<Ended> {
-    bail!("state: not there yet")
+fn run(invocation: &Invocation) -> Result<Ended> {
+    output::json(&container::state(&invocation.runtime()?, invocation.id())?)?;
+    Ok(Ended::Done)
 }
