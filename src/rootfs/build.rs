@@ -1,17 +1,48 @@
-//! Carries the plan out.
+//! Carries the plan out: in the parent before the child is born, in the child, and after the hooks.
 
-use super::Plan;
-use anyhow::Result;
+use super::entry::{Bind, Entry, Opened, What};
+use super::plan::{Plan, Switch};
+use super::tree::{self, Tree};
+use super::{idmapped, masked};
+use crate::sys::mount::{self, Change, Propagation, attribute};
+use crate::sys::{self, nodes};
+use anyhow::{Context, Result};
+use rustix::fs::CWD;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
-/// What the parent opened for the child before it was born.
+/// What the parent opened for the child before it was born; the child inherits the descriptors.
 #[derive(Debug, Default)]
-pub struct Prepared {}
+pub struct Prepared {
+    root: Option<OwnedFd>,
+    /// By index of the mount.
+    sources: Vec<Option<OwnedFd>>,
+    /// User namespaces for new filesystems with mapped ids, by index of the mount.
+    id_maps: Vec<Option<OwnedFd>>,
+}
 
 /// The container's root while it is made.
 #[derive(Debug)]
 pub struct Root {
     tree: OwnedFd,
+    switch: Switch,
+    last: Last,
+    /// Mounts that become read-only when nothing is made in them any more.
+    late: Vec<(String, OwnedFd)>,
+}
+
+/// What is done when everything else is in its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Last {
+    pub(super) masked: Vec<PathBuf>,
+    pub(super) read_only_paths: Vec<PathBuf>,
+    /// What the container's root becomes; `true` is recursive.
+    pub(super) propagation: Option<(Propagation, bool)>,
+    pub(super) read_only: bool,
+    /// KERNEL(6.15): open_tree_attr(2) is there.
+    pub(super) open_tree_attr: bool,
+    /// SELinux option and label of the tmpfs that covers masked directories.
+    pub(super) label: Option<(String, String)>,
 }
 
 impl Plan {
@@ -22,8 +53,44 @@ impl Plan {
     /// # Errors
     ///
     /// A bind source that cannot be opened, or an id mapping that the kernel refuses.
-    pub fn prepare(&self, _user_namespace: Option<BorrowedFd>) -> Result<Prepared> {
-        Ok(Prepared {})
+    pub fn prepare(&self, user_namespace: Option<BorrowedFd<'_>>) -> Result<Prepared> {
+        let mut prepared = Prepared::default();
+        if self.parent_opens {
+            prepared.root = Some(self.open_root()?);
+        }
+        if self.mounts.iter().any(|entry| entry.id_map.is_some() || by_parent(entry).is_some()) {
+            for entry in &self.mounts {
+                let (source, id_map) =
+                    self.prepare_entry(entry, user_namespace).with_context(|| entry.place.clone())?;
+                prepared.sources.push(source);
+                prepared.id_maps.push(id_map);
+            }
+        }
+        Ok(prepared)
+    }
+
+    fn prepare_entry(
+        &self,
+        entry: &Entry,
+        container: Option<BorrowedFd<'_>>,
+    ) -> Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+        let namespace = match &entry.id_map {
+            Some(map) => Some(idmapped::namespace(map, container).context("user namespace for idmap")?),
+            None => None,
+        };
+        let Some(bind) = by_parent(entry) else { return Ok((None, namespace)) };
+        if bind.copy_symlink && nodes::readlink(CWD, &bind.source).is_ok() {
+            return Ok((None, None));
+        }
+        // Here the source still shares its mounts with the host; in the child it would not.
+        let follows = Change { propagation: Some(self.host_propagation), recursive: true, ..Change::default() };
+        let first = match (&namespace, &entry.id_map) {
+            (Some(fd), Some(map)) => Change { id_map: Some(fd.as_fd()), recursive: map.recursive, ..Change::default() },
+            _ => Change::default(),
+        };
+        let changes = [Some(follows).filter(|_| !bind.shares), Some(first).filter(|change| !change.is_empty())];
+        let changes: Vec<Change<'_>> = changes.into_iter().flatten().collect();
+        Ok((Some(tree::source(entry, bind, &changes, self.last.open_tree_attr)?), None))
     }
 
     /// Makes the root, its mounts and its devices; runs in the child, in the container's mount namespace.
@@ -31,8 +98,68 @@ impl Plan {
     /// # Errors
     ///
     /// The step that failed, named by its place in config.json.
-    pub fn build(&self, _prepared: Prepared) -> Result<Root> {
-        Ok(Root { tree: crate::sys::files::open_path("/")? })
+    pub fn build(&self, prepared: Prepared) -> Result<Root> {
+        let Prepared { root, mut sources, id_maps } = prepared;
+        sources.resize_with(self.mounts.len(), || None);
+        for (entry, source) in self.mounts.iter().zip(&mut sources) {
+            if let What::Bind(bind @ Bind { opened: Opened::First, .. }) = &entry.what {
+                let opened = tree::source(entry, bind, &[], self.last.open_tree_attr);
+                *source = Some(opened.with_context(|| entry.place.clone())?);
+            }
+        }
+        let root = self.attach_root(root)?;
+        // Modes are exactly those that config.json gives.
+        let mask = nodes::umask(0);
+        let late = self.fill(&root, sources, &id_maps);
+        nodes::umask(mask);
+        Ok(Root { late: late?, tree: root, switch: self.switch, last: self.last.clone() })
+    }
+
+    fn fill(
+        &self,
+        root: &OwnedFd,
+        sources: Vec<Option<OwnedFd>>,
+        id_maps: &[Option<OwnedFd>],
+    ) -> Result<Vec<(String, OwnedFd)>> {
+        let detached = self.switch == Switch::Chroot;
+        let mut tree = Tree::new(root, detached, self.last.open_tree_attr);
+        for (index, (entry, source)) in self.mounts.iter().zip(sources).enumerate() {
+            let id_map = id_maps.get(index).and_then(Option::as_ref).map(AsFd::as_fd);
+            tree.add(entry, source, id_map).with_context(|| entry.place.clone())?;
+        }
+        if let Some(devices) = &self.devices {
+            devices.make(&tree)?;
+        }
+        Ok(tree.late)
+    }
+
+    /// Puts the root in its place: bound to itself, and cut off from the host's mounts.
+    fn attach_root(&self, prepared: Option<OwnedFd>) -> Result<OwnedFd> {
+        if self.switch == Switch::Chroot {
+            return prepared.map_or_else(|| self.open_root(), Ok);
+        }
+        mount::change_propagation("/", self.host_propagation)?;
+        let root = prepared.map_or_else(|| self.open_root(), Ok)?;
+        match mount::move_mount(&root, CWD, &self.root, true) {
+            // The container's user cannot reach it by path: over the root then, where it is about to go anyway.
+            Err(error) if error.errno.0 == libc::EACCES => mount::move_over_root(&root),
+            other => other,
+        }
+        .with_context(|| format!("root.path ({})", self.root.display()))?;
+        Ok(root)
+    }
+
+    fn open_root(&self) -> Result<OwnedFd> {
+        let private = Change { propagation: Some(Propagation::Private), recursive: true, ..Change::default() };
+        tree::copy(CWD, &self.root, (true, true), &[private], self.last.open_tree_attr)
+            .with_context(|| format!("root.path ({})", self.root.display()))
+    }
+}
+
+fn by_parent(entry: &Entry) -> Option<&Bind> {
+    match &entry.what {
+        What::Bind(bind) if bind.opened == Opened::ByParent => Some(bind),
+        _ => None,
     }
 }
 
@@ -48,7 +175,38 @@ impl Root {
     ///
     /// pivot_root(2), or what stands in for it, failed.
     pub fn pivot(&mut self) -> Result<()> {
-        Ok(())
+        let switched = match self.switch {
+            Switch::Pivot => self.pivot_root(),
+            Switch::Move => self.move_root(),
+            Switch::Chroot => self.chroot(),
+        };
+        switched.context("the switch to the container's root")
+    }
+
+    fn pivot_root(&self) -> sys::Result<()> {
+        mount::fchdir(&self.tree)?;
+        mount::pivot_root_here()?;
+        // The old root lies on top of the new one now; "." is the topmost.
+        mount::detach(".")?;
+        mount::chdir_root()
+    }
+
+    fn move_root(&self) -> sys::Result<()> {
+        // The host's procfs and sysfs stay below; without them a new user namespace inside cannot mount its own.
+        for path in ["/proc", "/sys"] {
+            match mount::detach(path) {
+                Err(error) if error.errno.0 != libc::EINVAL => return Err(error),
+                _ => {}
+            }
+        }
+        mount::move_over_root(&self.tree)?;
+        self.chroot()
+    }
+
+    fn chroot(&self) -> sys::Result<()> {
+        mount::fchdir(&self.tree)?;
+        mount::chroot_here()?;
+        mount::chdir_root()
     }
 
     /// The last word: masked and read-only paths, a read-only root, its propagation.
@@ -57,6 +215,21 @@ impl Root {
     ///
     /// A path that exists and cannot be masked or made read-only.
     pub fn finish(&mut self) -> Result<()> {
+        let last = &self.last;
+        masked::make_read_only(self.tree.as_fd(), &last.read_only_paths, last.open_tree_attr)?;
+        masked::mask(self.tree.as_fd(), &last.masked, last.label.as_ref())?;
+        for (place, mount) in self.late.drain(..) {
+            let read_only = Change { set: attribute::READ_ONLY, ..Change::default() };
+            mount::mount_setattr(&mount, &read_only).context(place)?;
+        }
+        if let Some((kind, recursive)) = last.propagation {
+            let change = Change { propagation: Some(kind), recursive, ..Change::default() };
+            mount::mount_setattr(&self.tree, &change).context("linux.rootfsPropagation")?;
+        }
+        if last.read_only {
+            let read_only = Change { set: attribute::READ_ONLY, ..Change::default() };
+            mount::mount_setattr(&self.tree, &read_only).context("root.readonly")?;
+        }
         Ok(())
     }
 }

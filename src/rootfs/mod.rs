@@ -4,11 +4,20 @@
 //! open; [`Plan::build`] makes the tree in the child's mount namespace; [`Root::pivot`] and [`Root::finish`] enter and
 //! close it. Everything inside the root is found by openat2(2) from its descriptor and used by descriptor.
 
-pub mod build;
+mod build;
+mod cgroupfs;
+mod copyup;
 pub mod devices;
+mod entry;
+mod idmapped;
+mod masked;
 pub mod options;
 pub mod plan;
 pub mod resolve;
+mod tree;
 
 pub use build::{Prepared, Root};
 pub use plan::{CgroupView, Hierarchy, Plan, Request, plan};
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ pub(crate) mod forked;
 pub mod keys;
 pub mod launcher;
 pub mod limits;
+pub mod mount;
+pub mod nodes;
 pub mod pidfd;
 pub mod proc;
 pub mod procfs;
