@@ -1,0 +1,393 @@
+//! Wrong bundles, each with the exact words that a user reads, and nothing left of any of them.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic, and its paths are its own"
+)]
+
+mod common;
+
+use common::*;
+use std::fs;
+
+/// What is wrong, the change that makes it so, and the whole message without `ocicat: `; DIR is the bundle's directory.
+type Case = (&'static str, fn(Container) -> Container, &'static str);
+
+/// Calls `create` and compares: exit code, standard error, the log, and what is left.
+fn refused(cases: &[Case]) {
+    if !ours() {
+        return skip("the words are ocicat's own");
+    }
+    let mut wrong = Vec::new();
+    for (name, change, expected) in cases {
+        let container = change(Container::new());
+        if !container.dir.join("config.json").exists() {
+            container.write();
+        }
+        let log = container.dir.join("log.json");
+        let options = ["--log", log.to_str().unwrap(), "--log-format", "json", "create", &container.id];
+        let outcome = container.call(&options);
+        let told = outcome.err.replace(container.dir.to_str().unwrap(), "DIR");
+        let expected = format!("ocicat: {expected}\n");
+        if outcome.code != 1 || told != expected || !outcome.out.is_empty() {
+            wrong.push(format!("{name}: exit code {}\n  expected {expected}  but said {told}", outcome.code));
+        }
+        let entry: Value = serde_json::from_slice(&fs::read(&log).unwrap_or_default()).unwrap_or_default();
+        if entry["msg"] != outcome.err.trim_start_matches("ocicat: ").trim_end() || entry["level"] != "error" {
+            wrong.push(format!("{name}: the log says {entry}"));
+        }
+        let left = container.leftovers();
+        if !left.is_empty() {
+            wrong.push(format!("{name}: left behind: {}", left.join(", ")));
+        }
+        let _ = fs::remove_file(container.dir.join("config.json"));
+    }
+    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+/// A bundle whose config.json is this text.
+fn text(container: Container, text: &str) -> Container {
+    fs::write(container.dir.join("config.json"), text).unwrap();
+    container
+}
+
+#[test]
+fn a_file_that_is_no_config_is_refused() {
+    refused(&[
+        ("no JSON", |c| text(c, "hello"), "config.json: expected value at line 1 column 1"),
+        ("empty", |c| text(c, ""), "config.json: EOF while parsing a value at line 1 column 0"),
+        (
+            "half",
+            |c| text(c, "{\"ociVersion\": \"1.3.0\""),
+            "config.json: EOF while parsing an object at line 1 column 22",
+        ),
+        ("trailing comma", |c| text(c, "{\"hostname\": \"a\",}"), "config.json: trailing comma at line 1 column 18"),
+        ("more behind it", |c| text(c, "{} {}"), "config.json: trailing characters at line 1 column 4"),
+        (
+            "a list",
+            |c| text(c, "7"),
+            "config.json: invalid type: integer `7`, expected struct Config at line 1 column 1",
+        ),
+        (
+            "a field twice",
+            |c| text(c, "{\"hostname\": \"a\", \"hostname\": \"b\"}"),
+            "config.json: duplicate field `hostname` at line 1 column 28",
+        ),
+        (
+            "a uid in words",
+            |c| text(c, "{\"process\": {\"user\": {\"uid\": \"root\"}}}"),
+            "config.json: process.user.uid: invalid type: string \"root\", expected u32 at line 1 column 35",
+        ),
+        (
+            "a negative uid",
+            |c| text(c, "{\"process\": {\"user\": {\"uid\": -1}}}"),
+            "config.json: process.user.uid: invalid value: integer `-1`, expected u32 at line 1 column 31",
+        ),
+        (
+            "options that are no list",
+            |c| text(c, "{\"mounts\": [{\"destination\": \"/a\", \"options\": \"ro\"}]}"),
+            "config.json: mounts[0].options: invalid type: string \"ro\", expected a sequence at line 1 column 49",
+        ),
+        (
+            "a sysctl that is a number",
+            |c| text(c, "{\"linux\": {\"sysctl\": {\"net.core.somaxconn\": 7}}}"),
+            "config.json: linux.sysctl.net.core.somaxconn: invalid type: integer `7`, expected a string at line 1 column 45",
+        ),
+        (
+            "nesting without end",
+            |c| text(c, &format!("{{\"x\": {}", "[".repeat(100_000))),
+            "config.json: x: EOF while parsing a list at line 1 column 100006",
+        ),
+    ]);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let container = Container::new();
+    let outcome = container.call(&["create", &container.id]);
+    let path = container.dir.join("config.json");
+    let expected = format!("ocicat: config.json: open {}: no such file or directory (ENOENT)\n", path.display());
+    if !ours() {
+        return skip("the words are ocicat's own");
+    }
+    assert_eq!((outcome.code, outcome.err), (1, expected));
+    assert_eq!(container.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn what_the_specification_forbids_is_refused() {
+    refused(&[
+        ("no version", |c| c.set("/ociVersion", json!("")), "config.json: ociVersion: a version is required"),
+        (
+            "a version of the future",
+            |c| c.set("/ociVersion", json!("2.0.0")),
+            "config.json: ociVersion: \"2.0.0\" is not a version 1.x of the specification",
+        ),
+        ("no root", |c| c.set("/root", Value::Null), "config.json: root: a root filesystem is required"),
+        ("no root path", |c| c.set("/root", json!({})), "config.json: root.path: a path is required"),
+        (
+            "a long hostname",
+            |c| c.set("/hostname", json!("x".repeat(65))),
+            "config.json: hostname: 65 bytes are more than 64",
+        ),
+        (
+            "a hostname for the host",
+            |c| c.without_namespace("uts"),
+            "config.json: hostname: needs a uts namespace; hint: add {\"type\": \"uts\"} to linux.namespaces",
+        ),
+        (
+            "a domainname for the host",
+            |c| c.without_namespace("uts").set("/hostname", Value::Null).set("/domainname", json!("d")),
+            "config.json: domainname: needs a uts namespace; hint: add {\"type\": \"uts\"} to linux.namespaces",
+        ),
+        (
+            "a mount without destination",
+            |c| c.set("/mounts/-", json!({"type": "tmpfs"})),
+            "config.json: mounts[7].destination: a path is required",
+        ),
+        (
+            "a mount without type",
+            |c| c.set("/mounts/-", json!({"destination": "/data"})),
+            "config.json: mounts[7] (/data): neither a type nor bind or rbind among the options",
+        ),
+        (
+            "a bind mount of nothing",
+            |c| c.set("/mounts/-", json!({"destination": "/data", "options": ["bind"]})),
+            "config.json: mounts[7] (/data): a bind mount needs a source",
+        ),
+        (
+            "idmap of nothing",
+            |c| c.mount("/data", "", "/tmp", &["bind", "idmap"]),
+            "config.json: mounts[7] (/data): idmap without uidMappings and gidMappings needs a user namespace",
+        ),
+        (
+            "a hook by a relative path",
+            |c| c.set("/hooks", json!({"poststart": [{"path": "hook"}]})),
+            "config.json: hooks.poststart[0].path: hook is not an absolute path",
+        ),
+        (
+            "a hook without time",
+            |c| c.set("/hooks", json!({"createRuntime": [{"path": "/bin/true", "timeout": 0}]})),
+            "config.json: hooks.createRuntime[0].timeout: 0 is not greater than 0",
+        ),
+        (
+            "an annotation without a name",
+            |c| c.set("/annotations", json!({"": "x"})),
+            "config.json: annotations: a key must not be empty",
+        ),
+    ]);
+}
+
+#[test]
+fn a_process_that_cannot_be_is_refused() {
+    refused(&[
+        ("no cwd", |c| c.set("/process/cwd", json!("")), "config.json: process.cwd: a path is required"),
+        (
+            "a relative cwd",
+            |c| c.set("/process/cwd", json!("work")),
+            "config.json: process.cwd: work is not an absolute path",
+        ),
+        (
+            "nothing to run",
+            |c| c.set("/process/args", json!([])),
+            "config.json: process.args: at least one entry is required",
+        ),
+        (
+            "NUL in an argument",
+            |c| c.set("/process/args", json!(["true", "a\u{0}b"])),
+            "config.json: process.args[1]: \"a\\0b\" has a NUL character in it",
+        ),
+        (
+            "a variable without value",
+            |c| c.set("/process/env/-", json!("DEBUG")),
+            "config.json: process.env[2]: \"DEBUG\" has no =",
+        ),
+        (
+            "a variable without name",
+            |c| c.set("/process/env/-", json!("=x")),
+            "config.json: process.env[2]: \"=x\" has no name before the =",
+        ),
+        (
+            "the highest uid",
+            |c| c.set("/process/user/uid", json!(4294967295_u32)),
+            "config.json: process.user.uid: 4294967295 is not an id",
+        ),
+        (
+            "a long umask",
+            |c| c.set("/process/user/umask", json!(4095)),
+            "config.json: process.user.umask: 4095 (7777 in octal) is more than 511 (777 in octal)",
+        ),
+        (
+            "an unknown limit",
+            |c| c.set("/process/rlimits/-", json!({"type": "RLIMIT_BOGUS", "soft": 1, "hard": 1})),
+            "config.json: process.rlimits[1].type: unknown limit \"RLIMIT_BOGUS\"",
+        ),
+        (
+            "a limit twice",
+            |c| c.set("/process/rlimits/-", json!({"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1})),
+            "config.json: process.rlimits[1].type: RLIMIT_NOFILE is already set by process.rlimits[0]",
+        ),
+        (
+            "a soft limit above the hard one",
+            |c| c.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}])),
+            "config.json: process.rlimits[0]: the soft limit 2 is above the hard limit 1",
+        ),
+        (
+            "an OOM score out of range",
+            |c| c.set("/process/oomScoreAdj", json!(-1001)),
+            "config.json: process.oomScoreAdj: -1001 is outside of -1000 to 1000",
+        ),
+        (
+            "a terminal that nobody holds",
+            |c| c.set("/process/terminal", json!(true)),
+            "config.json: process.terminal: nobody would hold the terminal; hint: give --console-socket",
+        ),
+    ]);
+}
+
+#[test]
+fn what_linux_cannot_do_is_refused() {
+    refused(&[
+        (
+            "an unknown namespace",
+            |c| c.namespace("mnt"),
+            "config.json: linux.namespaces[5].type: \"mnt\" is not one of user, pid, time, network, ipc, uts, cgroup, mount",
+        ),
+        (
+            "a namespace twice",
+            |c| c.namespace("pid"),
+            "config.json: linux.namespaces[5].type: pid is already linux.namespaces[0]",
+        ),
+        (
+            "a namespace by a relative path",
+            |c| c.without_namespace("ipc").set("/linux/namespaces/-", json!({"type": "ipc", "path": "ns/ipc"})),
+            "config.json: linux.namespaces[4].path: ns/ipc is not an absolute path",
+        ),
+        (
+            "masks for the host",
+            |c| c.without_namespace("mount").set("/linux/readonlyPaths", json!([])),
+            "config.json: linux.maskedPaths: needs a mount namespace; hint: add {\"type\": \"mount\"} to linux.namespaces",
+        ),
+        (
+            "a mapping without user namespace",
+            |c| c.set("/linux/uidMappings", json!([{"containerID": 0, "hostID": 0, "size": 1}])),
+            "config.json: linux.uidMappings: needs a user namespace; hint: add {\"type\": \"user\"} to linux.namespaces",
+        ),
+        (
+            "mappings that overlap",
+            |c| {
+                let overlap =
+                    json!([{"containerID": 0, "hostID": 9, "size": 9}, {"containerID": 8, "hostID": 90, "size": 9}]);
+                c.user_namespace().set("/linux/gidMappings", overlap)
+            },
+            "config.json: linux.gidMappings[1].containerID: the range overlaps that of entry 0",
+        ),
+        (
+            "an empty mapping",
+            |c| c.user_namespace().set("/linux/uidMappings", json!([{"containerID": 0, "hostID": 9, "size": 0}])),
+            "config.json: process.user.uid: 0 is not in linux.uidMappings",
+        ),
+        (
+            "offsets without a time namespace",
+            |c| c.set("/linux/timeOffsets", json!({"monotonic": {"secs": 1}})),
+            "config.json: linux.timeOffsets: needs a new time namespace",
+        ),
+        (
+            "an unknown clock",
+            |c| c.namespace("time").set("/linux/timeOffsets", json!({"realtime": {"secs": 1}})),
+            "config.json: linux.timeOffsets: \"realtime\" is not one of monotonic, boottime",
+        ),
+        (
+            "a device of an unknown type",
+            |c| c.set("/linux/devices", json!([{"type": "x", "path": "/dev/x", "major": 1, "minor": 3}])),
+            "config.json: linux.devices[0] (/dev/x): type \"x\" is not one of c, u, b, p",
+        ),
+        (
+            "a device without a number",
+            |c| c.set("/linux/devices", json!([{"type": "c", "path": "/dev/x", "major": 1}])),
+            "config.json: linux.devices[0] (/dev/x): a minor number is required",
+        ),
+        (
+            "a device at a relative path",
+            |c| c.set("/linux/devices", json!([{"type": "p", "path": "dev/x"}])),
+            "config.json: linux.devices[0].path: dev/x is not an absolute path",
+        ),
+        (
+            "a network device for the host",
+            |c| c.without_namespace("network").set("/linux/netDevices", json!({"eth7": {}})),
+            "config.json: linux.netDevices: needs a network namespace; hint: add {\"type\": \"network\"} to linux.namespaces",
+        ),
+        (
+            "a device rule of an unknown type",
+            |c| c.set("/linux/resources/devices/-", json!({"allow": true, "type": "x"})),
+            "config.json: linux.resources.devices[1].type: \"x\" is not one of a, b, c",
+        ),
+        (
+            "a device rule with unknown rights",
+            |c| c.set("/linux/resources/devices/-", json!({"allow": true, "access": "rwx"})),
+            "config.json: linux.resources.devices[1].access: \"rwx\" has other letters than r, w and m",
+        ),
+        (
+            "a cgroup file elsewhere",
+            |c| c.set("/linux/resources/unified", json!({"../memory.max": "1"})),
+            "config.json: linux.resources.unified (../memory.max): is not the name of a file in a cgroup",
+        ),
+        (
+            "a relative masked path",
+            |c| c.set("/linux/maskedPaths/-", json!("proc/kcore")),
+            "config.json: linux.maskedPaths[10]: proc/kcore is not an absolute path",
+        ),
+        (
+            "a relative read-only path",
+            |c| c.set("/linux/readonlyPaths/-", json!("proc/sys")),
+            "config.json: linux.readonlyPaths[5]: proc/sys is not an absolute path",
+        ),
+        (
+            "an unknown propagation",
+            |c| c.set("/linux/rootfsPropagation", json!("secret")),
+            "config.json: linux.rootfsPropagation: \"secret\" is not one of shared, slave, private, unbindable",
+        ),
+        (
+            "an unknown personality",
+            |c| c.set("/linux/personality", json!({"domain": "BSD"})),
+            "config.json: linux.personality.domain: unknown domain \"BSD\", the spec has LINUX and LINUX32",
+        ),
+        (
+            "an unknown memory policy",
+            |c| c.set("/linux/memoryPolicy", json!({"mode": "MPOL_X", "nodes": "0"})),
+            "config.json: linux.memoryPolicy.mode: unknown mode \"MPOL_X\"",
+        ),
+        (
+            "a class elsewhere",
+            |c| c.set("/linux/intelRdt", json!({"closID": "../x"})),
+            "config.json: linux.intelRdt.closID: \"../x\" cannot be the name of a directory",
+        ),
+    ]);
+}
+
+#[test]
+fn an_id_that_is_no_file_name_is_refused() {
+    if !ours() {
+        return skip("the words are ocicat's own");
+    }
+    let container = Container::new();
+    container.write();
+    let table = [
+        ("", "container id must not be empty"),
+        ("..", "invalid container id \"..\": that name means a directory"),
+        ("a/b", "invalid container id \"a/b\": '/' is not one of A-Z a-z 0-9 _ + - ."),
+        ("a b", "invalid container id \"a b\": ' ' is not one of A-Z a-z 0-9 _ + - ."),
+    ];
+    for (id, expected) in table {
+        for verb in ["create", "run", "start", "state", "kill", "pause", "resume"] {
+            let outcome = container.call(&[verb, id]);
+            assert_eq!(
+                (outcome.code, outcome.err.as_str()),
+                (1, format!("ocicat: {expected}\n").as_str()),
+                "{verb} {id:?}"
+            );
+        }
+    }
+}
