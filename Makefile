@@ -45,17 +45,19 @@ managers: $(if $(ours),build) ## containerd, podman and the other managers drivi
 bench: build ## the speed of ocicat against crun, runc and the kernel's floor
 	@benches/run ocicat=$(RUNTIME)
 
-man: build ## the manual pages, generated from the command line's definition
-	@mkdir -p man
-	target/release/ocicat manual man
+man: ## the manual pages and shell completions, generated from the command line's definition
+	$(CARGO) run --quiet --example manual -- man completions
 
-install: build ## the binaries and manual pages below DESTDIR/PREFIX
+install: build man ## the binaries, manual pages and completions below DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 target/release/ocicat $(DESTDIR)$(PREFIX)/bin/ocicat
 	@[ ! -f target/release/ocicat-image ] || install -vm 755 target/release/ocicat-image $(DESTDIR)$(PREFIX)/bin/ocicat-image
 	@for page in man/*.1 man/*.8; do [ ! -f $$page ] || install -vDm 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
+	install -vDm 644 completions/ocicat.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ocicat
+	install -vDm 644 completions/_ocicat $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ocicat
+	install -vDm 644 completions/ocicat.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ocicat.fish
 
-deb: build ## a Debian package (needs cargo-deb)
+deb: build man ## a Debian package (needs cargo-deb)
 	$(CARGO) deb --no-build --target $(triple)
 
 fuzz: ## every fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
