@@ -1,2 +1,5 @@
 //! The companion: images to bundles.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    ocicat::cli::image::main(std::env::args_os().skip(1))
+}

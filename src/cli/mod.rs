@@ -7,6 +7,8 @@ mod command;
 mod exit;
 mod globals;
 mod help;
+#[cfg(feature = "image")]
+pub mod image;
 mod log;
 mod output;
 

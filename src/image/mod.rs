@@ -7,11 +7,14 @@
 //!             store ◀──────────────────────── commit ◀─ diff ◀─────────────────────┘
 //! ```
 
+pub mod access;
 pub mod bundle;
 pub mod commit;
 pub mod configuration;
 pub mod diff;
 pub mod digest;
+pub mod export;
+pub mod import;
 pub mod layers;
 pub mod manifest;
 pub mod overlay;

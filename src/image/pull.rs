@@ -10,7 +10,8 @@ use crate::image::platform;
 use crate::image::progress::Progress;
 use crate::image::reference::Reference;
 use crate::image::store::Store;
-use crate::registry::{Client, Digest, Fetched, Repository};
+pub use crate::registry::Client;
+use crate::registry::{Digest, Fetched, Repository};
 use anyhow::{Context, Result, bail};
 use std::io::Read;
 

@@ -25,6 +25,7 @@ pub mod proc;
 pub mod procfs;
 pub mod scheduling;
 pub mod seccomp;
+pub mod signalfd;
 
 pub use errno::Errno;
 

@@ -1,0 +1,52 @@
+//! `ocicat-image bundle`: make a bundle of an image.
+
+use super::super::command::{Flag, Positionals};
+use super::command::Command;
+use super::container_flags::{CONTAINER, options, rootfs};
+use super::pull::{TRANSFER, image_for, prepared};
+use super::registry_flags::{PLATFORM, REGISTRY};
+use super::{Call, Ended};
+use crate::image::bundle::{Request, create};
+use crate::image::reference::Reference;
+use anyhow::{Context, Result};
+use std::path::Path;
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "bundle",
+    about: "Makes a bundle of an image: config.json and a root filesystem, ready for `ocicat run`",
+    details: "The image is pulled if it is not in the store. Ten bundles of one image share its layers; what a container writes \
+              goes into its bundle's own layer. `ocicat-image remove DIR` takes the bundle away again.",
+    positionals: Positionals { required: &["image", "directory"], optional: None, rest: None },
+    flags: &[
+        &[Flag::value("cmd", "WORD", "a word of the command, instead of the image's (repeatable)").repeated()],
+        CONTAINER,
+        PLATFORM,
+        TRANSFER,
+        REGISTRY,
+    ],
+    examples: &[
+        ("bundle debian ./web", "then: ocicat run --bundle ./web web"),
+        ("bundle --copy debian ./web", "with a plain tree of its own"),
+    ],
+    run,
+};
+
+fn run(call: &Call) -> Result<Ended> {
+    let reference: Reference = call.given.argument(0).parse()?;
+    let store = call.store()?;
+    let image = image_for(call, &store, &reference)?;
+    let layers = prepared(call, &store, &reference, &image)?;
+    let directory = Path::new(call.given.argument(1));
+    let request = Request {
+        directory,
+        reference: &reference.to_string(),
+        manifest: &image.descriptor.digest,
+        image: &image.configuration,
+        layers: &layers,
+        rootfs: rootfs(&call.given)?,
+        options: &options(&call.given, &call.given.all("cmd"))?,
+    };
+    create(&store, &request).with_context(|| format!("bundle {}", directory.display()))?;
+    Ok(Ended::Done)
+}

@@ -1,0 +1,43 @@
+//! `ocicat-image export`: an image as files.
+
+use super::super::command::{Flag, Positionals};
+use super::command::Command;
+use super::progress::Shown;
+use super::{Call, Ended};
+use crate::image::export::{Shape, export};
+use crate::image::pull::Image;
+use crate::image::reference::Reference;
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "export",
+    about: "Writes an image as an OCI layout, an oci-archive or a docker-archive",
+    details: "An oci-archive is a tar file of an OCI layout; a docker-archive is what `docker load` reads.",
+    positionals: Positionals { required: &["image", "file"], optional: None, rest: None },
+    flags: &[&[Flag::value("as", "SHAPE", "oci (a directory), oci-archive (the default), docker-archive")]],
+    examples: &[
+        ("export debian debian.tar", "an oci-archive"),
+        ("export --as docker-archive debian debian.tar", "for `docker load`"),
+    ],
+    run,
+};
+
+fn run(call: &Call) -> Result<Ended> {
+    let reference: Reference = call.given.argument(0).parse()?;
+    let shape = match call.given.value("as") {
+        None | Some("oci-archive") => Shape::OciArchive,
+        Some("oci") => Shape::Layout,
+        Some("docker-archive") => Shape::DockerArchive,
+        Some(other) => bail!("--as {other:?} is none of oci, oci-archive, docker-archive"),
+    };
+    let store = call.store()?;
+    let image = Image::named(&store, &reference.to_string())?;
+    let image = image.with_context(|| format!("{reference} is not in the store"))?;
+    let shown = Shown::new(call.quiet(), call.json());
+    let exported = export(&store, &image, &reference, Path::new(call.given.argument(1)), shape, &shown);
+    shown.end();
+    exported?;
+    Ok(Ended::Done)
+}

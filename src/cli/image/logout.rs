@@ -1,0 +1,30 @@
+//! `ocicat-image logout`: forget the credentials of a registry.
+
+use super::super::command::Positionals;
+use super::command::Command;
+use super::registry_flags::{REGISTRY, access};
+use super::{Call, Ended};
+use crate::image::access::registry_named;
+use anyhow::{Result, bail};
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "logout",
+    about: "Forgets the credentials of a registry",
+    details: "",
+    positionals: Positionals { required: &[], optional: Some("registry"), rest: None },
+    flags: &[REGISTRY],
+    examples: &[("logout localhost:5000", "forget who you are there")],
+    run,
+};
+
+fn run(call: &Call) -> Result<Ended> {
+    let registry = registry_named(call.given.argument(0))?;
+    if !access(&call.given)?.logout(&registry)? {
+        bail!("no credentials are known for {registry}");
+    }
+    if !call.quiet() {
+        eprintln!("the credentials of {registry} are forgotten");
+    }
+    Ok(Ended::Done)
+}

@@ -1,0 +1,172 @@
+//! The command line of `ocicat-image`: one file per command, each a constant with its flags, help, examples and function.
+
+mod command;
+mod container_flags;
+mod progress;
+mod registry_flags;
+
+mod bundle;
+mod check;
+mod commit;
+mod export;
+mod gc;
+mod import;
+mod inspect;
+mod list;
+mod login;
+mod logout;
+mod pull;
+mod push;
+mod referrers;
+mod remove;
+mod rm;
+mod run;
+mod umount;
+mod unpack;
+
+use super::arguments::Given;
+use super::{Ended, output};
+use crate::image::store::Store;
+use anyhow::{Context, Result, anyhow};
+use command::Command;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Every command, in the order of the help.
+pub(crate) const COMMANDS: &[Command] = &[
+    run::COMMAND,
+    pull::COMMAND,
+    bundle::COMMAND,
+    unpack::COMMAND,
+    umount::COMMAND,
+    remove::COMMAND,
+    list::COMMAND,
+    inspect::COMMAND,
+    commit::COMMAND,
+    push::COMMAND,
+    referrers::COMMAND,
+    import::COMMAND,
+    export::COMMAND,
+    rm::COMMAND,
+    gc::COMMAND,
+    check::COMMAND,
+    login::COMMAND,
+    logout::COMMAND,
+];
+
+/// One call: what the function of a command gets.
+pub(crate) struct Call {
+    given: Given,
+}
+
+impl Call {
+    /// The store that `--store` or `OCICAT_IMAGE_STORE` names, or the user's own.
+    fn store(&self) -> Result<Store> {
+        let named = self.given.owned::<PathBuf>("store");
+        let named = named.or_else(|| std::env::var_os("OCICAT_IMAGE_STORE").map(PathBuf::from));
+        match named {
+            Some(path) => Store::open(&path),
+            None => Store::open(&default_store()?),
+        }
+    }
+
+    /// Nothing but errors and what was asked for is printed.
+    fn quiet(&self) -> bool {
+        self.given.is("quiet")
+    }
+
+    /// Machines read the output.
+    fn json(&self) -> bool {
+        self.given.value("format") == Some("json")
+    }
+}
+
+/// Root's images are the machine's; everybody else's are their own.
+fn default_store() -> Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/ocicat/images"));
+    }
+    let data = std::env::var_os("XDG_DATA_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let data = data.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+    data.map(|data| data.join("ocicat/images")).context("no place for images; hint: --store DIR")
+}
+
+/// Does what the words after the program's name say, and tells a failure once.
+pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+    match dispatch(words) {
+        Ok(ended) => ended.into(),
+        Err(error) => {
+            eprintln!("ocicat-image: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(words: impl Iterator<Item = OsString>) -> Result<Ended> {
+    let unreadable = |word: OsString| anyhow!("argument {} is not valid UTF-8", word.display());
+    let words = words.map(|word| word.into_string().map_err(unreadable)).collect::<Result<Vec<String>>>()?;
+    let (before, used) = super::arguments::flags(command::GLOBAL, &words, true)?;
+    let rest = words.get(used..).unwrap_or_default();
+    if before.is("version") {
+        return output::text(&format!("ocicat-image version {}\n", env!("CARGO_PKG_VERSION"))).map(|()| Ended::Done);
+    }
+    let (name, rest) = match rest.split_first() {
+        Some((name, rest)) if name == "help" => return help(rest.first()),
+        Some((name, rest)) if !before.help => (name, rest),
+        _ => return help(None),
+    };
+    let command = find(name)?;
+    // Options that stand before the command are the command's too.
+    let front = words.get(..used).unwrap_or_default();
+    let given = command::parse(command, &[front, rest].concat())?;
+    if given.help {
+        return help(Some(name));
+    }
+    match given.value("format") {
+        None | Some("json" | "text") => (command.run)(&Call { given }),
+        Some(other) => Err(anyhow!("--format {other:?} is neither text nor json")),
+    }
+}
+
+fn find(name: &str) -> Result<&'static Command> {
+    let found = COMMANDS.iter().find(|command| command.name == name);
+    found.ok_or_else(|| anyhow!("no such command: {name:?}; hint: ocicat-image help"))
+}
+
+fn help(name: Option<&String>) -> Result<Ended> {
+    let text = match name {
+        Some(name) => command::definition(find(name)?).render_help().to_string(),
+        None => program().render_help().to_string(),
+    };
+    output::text(&text).map(|()| Ended::Done)
+}
+
+/// The whole program: for `ocicat-image help`, the man pages and the completions.
+pub fn program() -> clap::Command {
+    command::program(COMMANDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_agree_with_themselves() {
+        program().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_says_what_is_wrong() {
+        for (line, reason) in [
+            ("nope", "no such command"),
+            ("pull", "requires an argument: <image>"),
+            ("pull --nope x", "flag provided but not defined"),
+            ("pull a b", "\"b\" is one more"),
+            ("list --format yaml", "neither text nor json"),
+        ] {
+            let error = dispatch(line.split(' ').map(OsString::from)).unwrap_err();
+            assert!(error.to_string().contains(reason), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What a person sees of a transfer: bars on a terminal, plain lines elsewhere, a JSON object a line for machines.
+
+use crate::image::digest::Digest;
+use crate::image::progress::Progress;
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Bars are drawn again after this time at the earliest.
+const FRAME: Duration = Duration::from_millis(80);
+/// Cells of a bar.
+const WIDTH: u64 = 24;
+
+/// How the work is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Bars,
+    Lines,
+    Json,
+    Nothing,
+}
+
+struct Layer {
+    digest: Digest,
+    size: u64,
+    received: u64,
+    done: bool,
+}
+
+struct State {
+    layers: Vec<Layer>,
+    begun: Instant,
+    drawn_at: Option<Instant>,
+    /// Lines on the terminal that the next frame replaces.
+    lines: usize,
+}
+
+/// Shows progress on standard error; json goes to standard output.
+pub(super) struct Shown {
+    style: Style,
+    state: Mutex<State>,
+}
+
+impl Shown {
+    /// Chooses by the options and by what standard error is.
+    pub(super) fn new(quiet: bool, json: bool) -> Shown {
+        let dumb = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let style = match (quiet, json) {
+            (true, _) => Style::Nothing,
+            (false, true) => Style::Json,
+            (false, false) if std::io::stderr().is_terminal() && !dumb => Style::Bars,
+            (false, false) => Style::Lines,
+        };
+        let state = State { layers: Vec::new(), begun: Instant::now(), drawn_at: None, lines: 0 };
+        Shown { style, state: Mutex::new(state) }
+    }
+
+    /// A line that stays, above the bars.
+    pub(super) fn line(&self, text: &str) {
+        let mut state = self.lock();
+        match self.style {
+            Style::Nothing => {}
+            Style::Json => json(&serde_json::json!({ "event": "note", "text": text })),
+            Style::Lines => write(&format!("{text}\n")),
+            Style::Bars => {
+                write(&format!("{}{text}\n", state.erase()));
+                state.draw();
+            }
+        }
+    }
+
+    /// Takes the bars away; what follows is the result.
+    pub(super) fn end(&self) {
+        if self.style == Style::Bars {
+            let text = self.lock().erase();
+            write(&text);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Progress for Shown {
+    fn layer_started(&self, digest: &Digest, size: u64) {
+        let mut state = self.lock();
+        if !state.layers.iter().any(|layer| layer.digest == *digest) {
+            state.layers.push(Layer { digest: digest.clone(), size, received: 0, done: false });
+        }
+        if self.style == Style::Json {
+            json(&serde_json::json!({ "event": "layer-started", "digest": digest, "size": size }));
+        }
+    }
+
+    fn received(&self, digest: &Digest, bytes: u64) {
+        let mut state = self.lock();
+        if let Some(layer) = state.layers.iter_mut().find(|layer| layer.digest == *digest) {
+            layer.received += bytes;
+        }
+        if self.style == Style::Bars && state.drawn_at.is_none_or(|at| at.elapsed() >= FRAME) {
+            state.draw();
+        }
+    }
+
+    fn layer_done(&self, digest: &Digest, cached: bool) {
+        let mut state = self.lock();
+        let size = state.layers.iter_mut().find(|layer| layer.digest == *digest).map(|layer| {
+            layer.done = true;
+            layer.received = layer.size;
+            layer.size
+        });
+        let what = if cached { "there already" } else { "done" };
+        match self.style {
+            Style::Json => json(&serde_json::json!({ "event": "layer-done", "digest": digest, "cached": cached })),
+            Style::Lines => match size {
+                Some(size) => write(&format!("{}: {what} ({})\n", digest.short(), bytes(size))),
+                None => write(&format!("{}: {what}\n", digest.short())),
+            },
+            Style::Bars => state.draw(),
+            Style::Nothing => {}
+        }
+    }
+
+    fn warning(&self, text: &str) {
+        self.line(&format!("warning: {text}"));
+    }
+}
+
+impl State {
+    /// The escape sequences that take the last frame away.
+    fn erase(&mut self) -> String {
+        let lines = std::mem::take(&mut self.lines);
+        if lines == 0 { String::new() } else { format!("\x1b[{lines}A\x1b[J") }
+    }
+
+    fn draw(&mut self) {
+        let mut frame = self.erase();
+        for layer in self.layers.iter().filter(|layer| !layer.done) {
+            let part = layer.received.min(layer.size);
+            let filled = part.saturating_mul(WIDTH).checked_div(layer.size).unwrap_or(WIDTH);
+            let bar: String = (0..WIDTH).map(|cell| if cell < filled { '#' } else { '.' }).collect();
+            frame.push_str(&format!("{} {bar} {} of {}\n", layer.digest.short(), bytes(part), bytes(layer.size)));
+            self.lines += 1;
+        }
+        let received: u64 = self.layers.iter().map(|layer| layer.received).sum();
+        let size: u64 = self.layers.iter().map(|layer| layer.size).sum();
+        let done = self.layers.iter().filter(|layer| layer.done).count();
+        let rate = received as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
+        let count = self.layers.len();
+        frame.push_str(&format!(
+            "{done} of {count} layers, {} of {}, {}/s\n",
+            bytes(received),
+            bytes(size),
+            bytes(rate as u64)
+        ));
+        self.lines += 1;
+        self.drawn_at = Some(Instant::now());
+        write(&frame);
+    }
+}
+
+fn write(text: &str) {
+    // Nobody to tell when standard error is gone.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn json(value: &serde_json::Value) {
+    let _ = super::super::output::json_line(value);
+}
+
+/// A number of bytes for a person: `27.1 MB`.
+pub(super) fn bytes(count: u64) -> String {
+    let mut value = count as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_in_units_of_a_thousand() {
+        for (count, text) in [(0, "0 B"), (999, "999 B"), (27_100_000, "27.1 MB"), (u64::MAX, "18446744.1 TB")] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+}

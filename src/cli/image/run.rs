@@ -1,0 +1,156 @@
+//! `ocicat-image run`: from a reference to a running container, and nothing left afterwards.
+
+use super::super::command::{Flag, Positionals};
+use super::command::Command;
+use super::container_flags::{CONTAINER, options, rootfs};
+use super::pull::{TRANSFER, image_for, prepared};
+use super::registry_flags::{PLATFORM, REGISTRY};
+use super::{Call, Ended};
+use crate::image::bundle::{Request, create, remove};
+use crate::image::reference::Reference;
+use crate::image::store::Store;
+use crate::sys::{self, Asked, pidfd, signalfd};
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process;
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "run",
+    about: "Runs a container of an image: pulls it if it is missing, and leaves nothing behind",
+    details: "On a terminal the container gets one of its own. The exit code is the program's. With --keep the bundle stays, \
+              and `ocicat-image commit` can make an image of what was changed.",
+    positionals: Positionals { required: &["image"], optional: None, rest: Some("command") },
+    flags: &[
+        &[
+            Flag::value("name", "ID", "the id of the container (made from the image's name)"),
+            Flag::switch("detach", "do not wait; the bundle stays").short('d'),
+            Flag::switch("keep", "keep the bundle when the program has ended"),
+            Flag::switch("rm", "accepted: nothing is kept without --keep").hidden(),
+            Flag::value("bundle", "DIR", "make the bundle there instead of in the store"),
+            Flag::value("runtime", "PROGRAM", "the runtime (the ocicat beside this program)"),
+        ],
+        CONTAINER,
+        PLATFORM,
+        TRANSFER,
+        REGISTRY,
+    ],
+    examples: &[
+        ("run debian", "the image's own command, with a terminal"),
+        ("run -v ./src:/src debian ls /src", "a command of yours, and a directory of the host"),
+    ],
+    run,
+};
+
+fn run(call: &Call) -> Result<Ended> {
+    let reference: Reference = call.given.argument(0).parse()?;
+    let store = call.store()?;
+    let image = image_for(call, &store, &reference)?;
+    let layers = prepared(call, &store, &reference, &image)?;
+    let id = match call.given.value("name") {
+        Some(name) => name.to_owned(),
+        None => new_id(&reference)?,
+    };
+    let directory = match call.given.owned::<PathBuf>("bundle") {
+        Some(directory) => std::path::absolute(&directory)?,
+        None => place_for(&store, &id)?,
+    };
+    let mut wishes = options(&call.given, call.given.arguments.get(1..).unwrap_or_default())?;
+    let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    wishes.terminal |= on_terminal && !call.given.is("no-tty") && !call.given.is("detach");
+    // Before the bundle exists: whoever interrupts us now gets the clean-up too.
+    let signals = signalfd::block()?;
+    let request = Request {
+        directory: &directory,
+        reference: &reference.to_string(),
+        manifest: &image.descriptor.digest,
+        image: &image.configuration,
+        layers: &layers,
+        rootfs: rootfs(&call.given)?,
+        options: &wishes,
+    };
+    create(&store, &request).with_context(|| format!("bundle {}", directory.display()))?;
+    let ended = execute(call, &directory, &id, &signals);
+    let detached = call.given.is("detach") && matches!(ended, Ok(Ended::Program(0)));
+    if detached || call.given.is("keep") {
+        if !call.quiet() {
+            eprintln!("container {id}, bundle {}", directory.display());
+        }
+        return ended;
+    }
+    let removed = remove(&store, &directory).with_context(|| format!("remove bundle {}", directory.display()));
+    match (ended, removed) {
+        (Ok(ended), Ok(())) => Ok(ended),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// The last part of the repository's name and a random number.
+fn new_id(reference: &Reference) -> Result<String> {
+    let mut bytes = [0u8; 4];
+    rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()).asked(|| "getrandom".to_owned())?;
+    let name = reference.repository.path().rsplit('/').next().unwrap_or("container");
+    Ok(format!("{name}-{:08x}", u32::from_ne_bytes(bytes)))
+}
+
+/// Bundles of `run` lie beside the layers: an overlay wants both on a file system with the same abilities.
+fn place_for(store: &Store, id: &str) -> Result<PathBuf> {
+    if id.is_empty() || id.starts_with('.') || id.contains('/') {
+        bail!("{id:?} is no id of a container");
+    }
+    let parent = store.path().join("ocicat/run");
+    let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&parent);
+    made.asked(|| format!("mkdir {}", parent.display()))?;
+    Ok(parent.join(id))
+}
+
+/// Runs the runtime and passes signals on until it has ended.
+fn execute(call: &Call, directory: &Path, id: &str, signals: &OwnedFd) -> Result<Ended> {
+    let runtime = runtime(call)?;
+    let mut command = process::Command::new(&runtime);
+    command.arg("run").arg("--bundle").arg(directory);
+    if call.given.is("detach") {
+        command.arg("--detach");
+    }
+    command.arg(id);
+    let child = command.spawn().asked(|| format!("execve {}", runtime.display()))?;
+    let child = pidfd::open(child.id().try_into().context("pid of the runtime")?)?;
+    loop {
+        let mut events = [PollFd::new(&child, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        match poll(&mut events, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).asked(|| "poll".to_owned()).map_err(Into::into),
+        }
+        while let Some(came) = signalfd::next(signals)? {
+            // What a key on the terminal sends, the runtime got itself.
+            if !came.from_kernel {
+                ignore_ended(pidfd::send_signal(&child, came.signal))?;
+            }
+        }
+        let ended = pidfd::wait_end(&child, 0)?;
+        if ended {
+            return Ok(Ended::Program(pidfd::reap(&child)?.code()));
+        }
+    }
+}
+
+fn ignore_ended(sent: sys::Result<()>) -> sys::Result<()> {
+    match sent {
+        Err(error) if error.errno == sys::Errno(libc::ESRCH) => Ok(()),
+        other => other,
+    }
+}
+
+/// `--runtime`, or the `ocicat` beside this program, or the one on the path.
+fn runtime(call: &Call) -> Result<PathBuf> {
+    if let Some(named) = call.given.owned::<PathBuf>("runtime") {
+        return Ok(named);
+    }
+    let own = std::env::current_exe().asked(|| "readlink /proc/self/exe".to_owned())?;
+    let beside = own.with_file_name("ocicat");
+    Ok(if beside.exists() { beside } else { PathBuf::from("ocicat") })
+}

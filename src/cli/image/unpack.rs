@@ -1,0 +1,39 @@
+//! `ocicat-image unpack`: the files of an image as one plain tree.
+
+use super::super::command::{Flag, Positionals};
+use super::command::Command;
+use super::progress::Shown;
+use super::pull::{TRANSFER, image_for, layer_options};
+use super::registry_flags::{PLATFORM, REGISTRY, client};
+use super::{Call, Ended};
+use crate::image::layers;
+use crate::image::pull::fetcher;
+use crate::image::reference::Reference;
+use anyhow::Result;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "unpack",
+    about: "Unpacks an image into one plain tree",
+    details: "The directory must be empty or absent. There is no config.json: for that, see `ocicat-image bundle --copy`.",
+    positionals: Positionals { required: &["image", "directory"], optional: None, rest: None },
+    flags: &[&[Flag::switch("pull", "ask the registry even if the image is here")], PLATFORM, TRANSFER, REGISTRY],
+    examples: &[("unpack debian ./rootfs", "the tree of an image")],
+    run,
+};
+
+fn run(call: &Call) -> Result<Ended> {
+    let reference: Reference = call.given.argument(0).parse()?;
+    let store = call.store()?;
+    let image = image_for(call, &store, &reference)?;
+    let shown = Arc::new(Shown::new(call.quiet(), call.json()));
+    let client = client(&call.given, reference.repository.host(), &shown)?;
+    let fetch = fetcher(&client, &reference.repository);
+    let into = Path::new(call.given.argument(1));
+    let flattened = layers::flatten(&store, &image.layers(), &fetch, into, &layer_options(call)?, &*shown);
+    shown.end();
+    flattened?;
+    Ok(Ended::Done)
+}
