@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Applies `rules` to the container; `made` are the directories that are new and have no program yet.
 pub(super) fn apply(paths: &Paths, rules: &Rules, made: &[PathBuf]) -> Result<()> {
     if let Some(devices) = paths.v1("devices") {
-        return write_lines(devices, rules);
+        return write_lines(devices, &rules.v1_lines()?);
     }
     match paths.unified() {
         Some(unified) => attach(unified, rules, made.contains(&unified.directory)),
@@ -20,11 +20,28 @@ pub(super) fn apply(paths: &Paths, rules: &Rules, made: &[PathBuf]) -> Result<()
     }
 }
 
-fn write_lines(devices: &Hierarchy, rules: &Rules) -> Result<()> {
+/// Changes the rules of a container that runs. cgroup2 changes programs in one step; in version 1 what is new is allowed
+/// before what is gone is denied, so that nothing that stays is ever refused.
+pub(super) fn change(paths: &Paths, rules: &Rules) -> Result<()> {
+    let Some(devices) = paths.v1("devices") else { return apply(paths, rules, &[]) };
+    let now = files::read_text(devices.directory.join("devices.list"))?;
+    let lines = rules.v1_lines()?;
+    let only_allows = |line: &&(&str, String)| line.0 == "devices.allow";
+    if rules.allowed || now.starts_with('a') || !lines.iter().skip(1).all(|line| only_allows(&line)) {
+        return write_lines(devices, &lines);
+    }
+    let new = lines.iter().skip(1).filter(|(_, line)| !now.lines().any(|old| old == line));
+    let gone = now.lines().filter(|old| !lines.iter().any(|(_, line)| line == old));
+    let mut changes: Vec<(&str, String)> = new.cloned().collect();
+    changes.extend(gone.map(|line| ("devices.deny", line.to_owned())));
+    write_lines(devices, &changes)
+}
+
+fn write_lines(devices: &Hierarchy, lines: &[(&str, String)]) -> Result<()> {
     let open = |file: &str| files::open(devices.directory.join(file), OFlags::WRONLY);
     let (allow, deny) = (open("devices.allow")?, open("devices.deny")?);
-    for (file, line) in rules.v1_lines()? {
-        let fd = if file == "devices.allow" { &allow } else { &deny };
+    for (file, line) in lines {
+        let fd = if *file == "devices.allow" { &allow } else { &deny };
         rustix::io::write(fd, line.as_bytes())
             .asked(|| format!("write {line:?} to {}", devices.directory.join(file).display()))
             .context("linux.resources.devices")?;

@@ -28,6 +28,11 @@ impl Paths {
         let wanted = Below::parse(below)?;
         wanted.check(self)?;
         let Some(unified) = self.unified() else { return Ok(None) };
+        if below.is_empty() {
+            return files::open(&unified.directory, OFlags::PATH | OFlags::DIRECTORY)
+                .context("cgroup unified")
+                .map(Some);
+        }
         let mut directory = unified.directory.join(wanted.path_in(unified));
         // On a hybrid host a sub-cgroup of version 1 controllers need not exist here.
         if self.hierarchies.len() > 1 && !cgroupfs::exists(&directory) {

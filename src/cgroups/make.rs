@@ -157,7 +157,9 @@ pub(super) fn missing_parents(paths: &Paths) -> Vec<PathBuf> {
 
 /// Refuses a cgroup that somebody lives in: its processes would be limited, frozen and killed with the container.
 pub(super) fn refuse_occupied(paths: &Paths) -> Result<()> {
-    paths.hierarchies.iter().filter(|h| cgroupfs::exists(&h.directory)).try_for_each(refuse_occupied_directory)
+    // These are where `kill` finds its victims; `make` looks at all of them.
+    let deadly = paths.hierarchies.iter().filter(|h| h.is_unified() || h.has("freezer"));
+    deadly.filter(|h| cgroupfs::exists(&h.directory)).try_for_each(refuse_occupied_directory)
 }
 
 fn refuse_occupied_directory(hierarchy: &Hierarchy) -> Result<()> {
@@ -185,10 +187,10 @@ fn enable(unified: &Hierarchy, needed: &[&str], all: bool) -> Result<()> {
     if !all && needed.is_empty() {
         return Ok(());
     }
-    let offered = files::read_text(unified.mount.join("cgroup.controllers"))?;
+    let offered = cgroupfs::read(&unified.mount.join("cgroup.controllers"))?;
     let wanted: Vec<&str> = offered.split_whitespace().filter(|c| all || needed.contains(c)).collect();
     let lacking = |directory: &Path| -> Result<Vec<&str>> {
-        let on = files::read_text(directory.join("cgroup.subtree_control"))?;
+        let on = cgroupfs::read(&directory.join("cgroup.subtree_control"))?;
         let on: Vec<&str> = on.split_whitespace().collect();
         Ok(wanted.iter().filter(|c| !on.contains(c)).copied().collect())
     };
@@ -221,10 +223,10 @@ fn enable(unified: &Hierarchy, needed: &[&str], all: bool) -> Result<()> {
 fn fill_cpuset(mount: &Path, directory: &Path) -> Result<()> {
     let Some(parent) = directory.parent().filter(|parent| parent.starts_with(mount)) else { return Ok(()) };
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let mut value = files::read_text(parent.join(file))?;
+        let mut value = cgroupfs::read(&parent.join(file))?;
         if value.trim().is_empty() && parent != mount {
             fill_cpuset(mount, parent)?;
-            value = files::read_text(parent.join(file))?;
+            value = cgroupfs::read(&parent.join(file))?;
         }
         cgroupfs::write(&directory.join(file), value.trim_end())?;
     }
@@ -246,7 +248,8 @@ fn write_all(paths: &Paths, writes: &[Write]) -> Result<()> {
         .try_for_each(|write| put(paths, write).with_context(|| format!("linux.resources.{}", write.place)))
 }
 
-fn refers_to_others(error: &crate::sys::Error) -> bool {
+/// Values that the kernel refuses because of another one, which a later write may change.
+pub(super) fn refers_to_others(error: &crate::sys::Error) -> bool {
     error.errno == Errno(libc::EINVAL) || error.errno == Errno(libc::EBUSY)
 }
 
@@ -259,7 +262,8 @@ pub(super) fn directory_of<'a>(paths: &'a Paths, write: &Write) -> Option<&'a Pa
     hierarchy.map(|h| h.directory.as_path())
 }
 
-fn put(paths: &Paths, write: &Write) -> crate::sys::Result<()> {
+/// Writes one line of the sheet.
+pub(super) fn put(paths: &Paths, write: &Write) -> crate::sys::Result<()> {
     let Some(directory) = directory_of(paths, write) else { return Ok(()) };
     let result = cgroupfs::write(&directory.join(&write.file), &write.value);
     match (&result, &write.absent) {

@@ -20,6 +20,7 @@ mod program;
 mod remove;
 mod resources;
 mod sheet;
+mod update;
 mod v1;
 mod v2;
 
@@ -29,3 +30,4 @@ mod tests;
 pub use make::Made;
 pub use path::{Driver, Hierarchy, OwnCgroups, Paths};
 pub use plan::{Plan, Request, plan};
+pub use update::{Update, merged, update};

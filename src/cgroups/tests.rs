@@ -187,3 +187,103 @@ fn device_rules_are_enforced_by_the_kernel() {
         }
     }
 }
+
+#[test]
+#[ignore = "prints how long each part takes"]
+fn durations() {
+    for host in hosts() {
+        let config: Config =
+            serde_json::from_str(r#"{"linux":{"resources":{"devices":[{"allow":false,"access":"rwm"}]}}}"#).unwrap();
+        let mut spent = [std::time::Duration::ZERO; 5];
+        for _ in 0..200 {
+            let clock = std::time::Instant::now();
+            let own = OwnCgroups::new();
+            let request =
+                Request { config: &config, host: &host, id: "ocicat-cgroups-t", driver: Driver::Cgroupfs, own: &own };
+            let mut plan = plan(&request).unwrap();
+            let planned = clock.elapsed();
+            plan.survey().unwrap();
+            let surveyed = clock.elapsed();
+            let made = plan.make().unwrap();
+            let carried_out = clock.elapsed();
+            let files = made.join_files().unwrap();
+            let into = made.clone_into().unwrap();
+            let opened = clock.elapsed();
+            drop((files, into));
+            let paths = made.keep();
+            let clock_2 = std::time::Instant::now();
+            paths.remove().unwrap();
+            let removed = clock_2.elapsed();
+            for (sum, part) in spent.iter_mut().zip([
+                planned,
+                surveyed - planned,
+                carried_out - surveyed,
+                opened - carried_out,
+                removed,
+            ]) {
+                *sum += part;
+            }
+        }
+        println!("{:?}: plan, survey, make, join files, remove: {:?}", host.cgroup, spent.map(|s| s / 200));
+    }
+}
+
+#[test]
+fn an_update_changes_all_or_nothing() {
+    for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
+        let limits = r#"{"memory":{"limit":67108864,"swap":67108864},"pids":{"limit":9}}"#;
+        let made = planned(&host, "update", limits).unwrap().make().unwrap();
+        let paths = made.paths().clone();
+        let read = |controller: &str, file: &str| {
+            crate::sys::cgroupfs::read(&paths.v1(controller).unwrap().directory.join(file))
+                .unwrap()
+                .trim_end()
+                .to_owned()
+        };
+        let apply = |json: &str| {
+            let own = OwnCgroups::new();
+            update(&paths, &serde_json::from_str(json).unwrap(), &own).unwrap().apply()
+        };
+        apply(r#"{"memory":{"limit":134217728,"swap":134217728},"pids":{"limit":20}}"#).unwrap();
+        assert_eq!(read("memory", "memory.memsw.limit_in_bytes"), "134217728");
+        apply(r#"{"memory":{"limit":33554432,"swap":33554432}}"#).unwrap();
+        assert_eq!(read("memory", "memory.limit_in_bytes"), "33554432");
+        let error = format!(
+            "{:#}",
+            apply(r#"{"memory":{"limit":16777216},"pids":{"limit":30},"cpu":{"cpus":"4095"}}"#).unwrap_err()
+        );
+        assert!(error.contains("nothing was changed: linux.resources.cpu.cpus: write \"4095\" to "), "{error}");
+        assert_eq!(read("memory", "memory.limit_in_bytes"), "33554432");
+        assert_eq!(read("pids", "pids.max"), "20");
+        apply(r#"{"devices":[{"allow":true,"type":"c","major":1,"minor":11,"access":"rwm"}]}"#).unwrap();
+        assert_eq!(opens(&paths), (true, true));
+        apply(r#"{"devices":[{"allow":false}]}"#).unwrap();
+        assert_eq!(opens(&paths), (true, false));
+        made.undo().unwrap();
+    }
+}
+
+#[test]
+fn a_memory_limit_below_the_usage_is_refused_with_both_numbers() {
+    for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
+        let made = planned(&host, "below", r#"{"memory":{"limit":67108864}}"#).unwrap().make().unwrap();
+        let script = "read go; a=$(head -c 20000000 /dev/zero | tr '\\0' x); echo; read stop";
+        let mut child =
+            Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        enter(made.paths(), child.id());
+        use std::io::{Read, Write};
+        child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let own = OwnCgroups::new();
+        for check in ["true", "false"] {
+            let wanted = format!(r#"{{"memory":{{"limit":1048576,"checkBeforeUpdate":{check}}}}}"#);
+            let wanted = serde_json::from_str(&wanted).unwrap();
+            let outcome = update(made.paths(), &wanted, &own).and_then(|update| update.apply());
+            let error = format!("{:#}", outcome.unwrap_err());
+            assert!(error.contains("linux.resources.memory.limit (1048576): "), "{error}");
+            assert!(error.contains("bytes are in use and cannot be reclaimed"), "{error}");
+        }
+        made.keep().remove_by_force().unwrap();
+        child.wait().unwrap();
+    }
+}

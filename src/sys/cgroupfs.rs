@@ -28,6 +28,14 @@ pub fn write(path: &Path, value: &str) -> Result<()> {
     rustix::io::write(&file, value.as_bytes()).asked(|| format!("write {value:?} to {}", path.display())).map(drop)
 }
 
+/// Reads a one-line file, with one read.
+pub fn read(path: &Path) -> Result<String> {
+    let file = files::open(path, OFlags::RDONLY)?;
+    let mut bytes = [0; 4096];
+    let length = rustix::io::read(&file, &mut bytes).asked(|| format!("read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned())
+}
+
 /// The sub-cgroups of a cgroup; none when it does not exist.
 pub fn children(path: &Path) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(path) {
