@@ -26,3 +26,7 @@ pub mod reference;
 pub mod store;
 pub mod tar;
 pub mod unpack;
+
+mod copy;
+mod remove;
+mod whiteout;

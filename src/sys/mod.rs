@@ -22,6 +22,7 @@ pub mod mount;
 pub mod nodes;
 pub mod pidfd;
 pub mod proc;
+pub mod umask;
 pub mod procfs;
 pub mod scheduling;
 pub mod seccomp;

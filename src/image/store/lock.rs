@@ -51,3 +51,9 @@ pub(super) fn hold(root: BorrowedFd<'_>, name: &str) -> Result<Held> {
     exclusive(&file)?;
     Ok(Held { _file: file })
 }
+
+/// Takes the exclusive lock `name` if it is free.
+pub(super) fn try_hold(root: BorrowedFd<'_>, name: &str) -> Result<Option<Held>> {
+    let file = open(root, name)?;
+    Ok(try_exclusive(&file)?.then_some(Held { _file: file }))
+}

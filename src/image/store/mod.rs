@@ -27,7 +27,8 @@ mod lock;
 pub use blob::BlobWriter;
 pub use garbage::{Collected, Problem};
 pub use index::Tag;
-pub use layer::{LayerDirectory, LayerDraft};
+pub use layer::{LayerDirectory, LayerDraft, LayerRecord};
+pub(crate) use lock::Held;
 
 use crate::image::digest::Digest;
 use crate::sys::{self, Asked};

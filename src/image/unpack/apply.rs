@@ -1,0 +1,543 @@
+//! Entries of an archive become files, by *at calls from descriptors of their parent directories.
+
+use super::attributes::{self, Attributes};
+use super::directories::{Directories, Directory, is_directory};
+use super::marks::Marks;
+use super::merged::{Stack, components, joined};
+use super::names::{Name, cleaned};
+use super::times::timestamps;
+use super::{Ids, Limits, Pending};
+use crate::image::progress::Progress;
+use crate::image::tar::{Entry, Kind, Reader, Time, shown};
+use crate::image::{remove, whiteout};
+use crate::sys::{self, Asked};
+use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use std::ffi::CString;
+use std::io::BufRead;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+/// Where a layer goes.
+pub struct Target<'a> {
+    /// The directory that is the root of the archive.
+    pub root: BorrowedFd<'a>,
+    /// What is there or below.
+    pub below: Below<'a>,
+    /// Who owns the files.
+    pub ids: &'a Ids,
+}
+
+/// What the layer is laid upon.
+pub enum Below<'a> {
+    /// Nothing: the lowest layer.
+    Nothing,
+    /// The root has the lower layers already: one plain tree.
+    Tree,
+    /// Other directories, which are not there yet.
+    Unknown,
+    /// Other directories, top first.
+    Stack(Vec<BorrowedFd<'a>>),
+}
+
+/// Files of this size ask first whether there is room (bytes).
+const LARGE: u64 = 16 << 20;
+
+/// One layer that is being applied.
+pub(super) struct Applier<'a> {
+    pub(super) root: BorrowedFd<'a>,
+    below: Below<'a>,
+    ids: &'a Ids,
+    limits: Limits,
+    progress: &'a dyn Progress,
+    attributes: Attributes<'a>,
+    directories: Directories<'a>,
+    marks: Marks,
+    pending: Pending,
+    entries: u64,
+    bytes: u64,
+}
+
+impl<'a> Applier<'a> {
+    pub(super) fn new(target: Target<'a>, limits: &Limits, progress: &'a dyn Progress) -> Result<Applier<'a>> {
+        Ok(Applier {
+            root: target.root,
+            below: target.below,
+            ids: target.ids,
+            limits: *limits,
+            progress,
+            attributes: Attributes::new(target.ids),
+            directories: Directories::new(target.root),
+            marks: Marks::default(),
+            pending: Pending::default(),
+            entries: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Applies every entry.
+    pub(super) fn run<R: BufRead>(&mut self, reader: &mut Reader<R>) -> Result<()> {
+        let mut entry = Entry::default();
+        while reader.next(&mut entry)? {
+            self.entries += 1;
+            if self.entries > self.limits.entries {
+                bail!("layer has more than {} entries (limits.entries)", self.limits.entries);
+            }
+            self.bytes += entry.size;
+            if self.bytes > self.limits.bytes {
+                bail!("layer is larger than {} bytes unpacked (limits.bytes)", self.limits.bytes);
+            }
+            self.entry(&entry, reader).with_context(|| entry.shown())?;
+        }
+        Ok(())
+    }
+
+    /// Entries, bytes, and what must wait; a plain tree is complete now.
+    pub(super) fn finish(mut self) -> Result<(u64, u64, Pending)> {
+        if !self.is_own_directory() {
+            self.pending.times.apply(self.root)?;
+        }
+        Ok((self.entries, self.bytes, self.pending))
+    }
+
+    fn is_own_directory(&self) -> bool {
+        matches!(self.below, Below::Unknown | Below::Stack(_))
+    }
+
+    fn entry<R: BufRead>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> Result<()> {
+        let Some(name) = self.name(&entry.path)? else { return Ok(()) };
+        if name.is_root() {
+            return self.root_entry(entry);
+        }
+        match whiteout::marker(name.last())? {
+            whiteout::Marker::Name => {}
+            whiteout::Marker::Bookkeeping => return Ok(()),
+            whiteout::Marker::Opaque => return self.opaque(name.parent()),
+            whiteout::Marker::Whiteout(hidden) => return self.whiteout(name.parent(), hidden),
+        }
+        if !self.pending.links.is_empty() {
+            self.pending.links.remove(name.path());
+        }
+        let parent = self.parent(name.parent())?;
+        match entry.kind {
+            Kind::Directory => self.directory(entry, &name, &parent)?,
+            Kind::File => self.file(entry, &name, &parent, reader)?,
+            Kind::Symlink => self.symlink(entry, &name, &parent)?,
+            Kind::HardLink => self.hard_link(entry, &name, &parent)?,
+            Kind::CharacterDevice | Kind::BlockDevice | Kind::Fifo => self.node(entry, &name, &parent)?,
+        }
+        if matches!(self.below, Below::Tree) {
+            self.marks.add(parent.inode(), name.last());
+        }
+        Ok(())
+    }
+
+    /// The name of an entry without dots; `None` for names that nothing is made for.
+    fn name(&self, path: &[u8]) -> Result<Option<Name>> {
+        let Some(name) = cleaned(path, self.limits.depth)? else { return Ok(None) };
+        if !name.has_dots() {
+            return Ok(Some(name));
+        }
+        // `a/..` is the parent of where `a` leads, which only the tree knows.
+        let real = self.stack().resolve(name.parent())?;
+        let parts = real.iter().map(|(part, _)| part.as_slice()).chain([name.last()]);
+        Ok(cleaned(&joined(parts), self.limits.depth)?)
+    }
+
+    /// This tree, and the layers below as far as they are known.
+    fn stack(&self) -> Stack<'_> {
+        let mut layers = vec![self.root];
+        if let Below::Stack(lowers) = &self.below {
+            layers.extend(lowers);
+        }
+        Stack::new(layers)
+    }
+
+    /// The open directory that a name lies in; a missing one is made with 755.
+    fn parent(&mut self, path: &[u8]) -> Result<Rc<Directory>> {
+        let directory = match self.directories.find(path)? {
+            Some(directory) => directory,
+            None => self.make_parents(path)?,
+        };
+        if matches!(self.below, Below::Tree) {
+            self.keep_times(path, &directory)?;
+        }
+        Ok(directory)
+    }
+
+    /// Directories of lower layers keep the times they had, and are opened for us if we are not root.
+    fn keep_times(&mut self, path: &[u8], directory: &Directory) -> Result<()> {
+        let closed = *self.ids == Ids::Caller && directory.mode() & 0o300 != 0o300;
+        let mtime = Time { seconds: directory.stat.st_mtime, nanoseconds: directory.stat.st_mtime_nsec as u32 };
+        self.pending.times.keep(directory.inode(), path, mtime, closed.then(|| directory.mode()));
+        if closed {
+            directory.change_mode(directory.mode() | 0o700)?;
+        }
+        Ok(())
+    }
+
+    /// Makes what is missing of a path: where its links lead, with the attributes that the lower layers know.
+    fn make_parents(&mut self, path: &[u8]) -> Result<Rc<Directory>> {
+        let real = self.stack().resolve(path)?;
+        let parts: Vec<Vec<u8>> = real.into_iter().map(|(part, _)| part).collect();
+        let mut current = self.directories.find(b"")?.context("the root is gone")?;
+        for end in 1..=parts.len() {
+            let prefix = joined(parts.iter().take(end).map(Vec::as_slice));
+            if prefix.len() > 4095 {
+                bail!("name is longer than 4095 bytes");
+            }
+            let Some(part) = parts.get(end - 1) else { break };
+            current = match self.directories.find(&prefix)? {
+                Some(directory) => directory,
+                None => self.imply(&current, part, &prefix)?,
+            };
+        }
+        self.directories.keep(path, current.clone());
+        Ok(current)
+    }
+
+    /// Makes one directory that no entry described (yet).
+    fn imply(&mut self, parent: &Directory, name: &[u8], path: &[u8]) -> Result<Rc<Directory>> {
+        // A file in the way becomes a directory: the later entry wins.
+        self.clear(parent, name, path)?;
+        rustix::fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(0o755)).asked(|| format!("mkdir {}", shown(path)))?;
+        let directory = self.open_made(parent, name, path)?;
+        if parent.gives_group() {
+            directory.change_mode(0o755)?;
+        }
+        if let Some(owner) = self.attributes.owner(0, 0, parent.gives_group())? {
+            attributes::chown(directory.fd.as_fd(), owner)?;
+        }
+        match &self.below {
+            Below::Tree => self.marks.add(parent.inode(), name),
+            Below::Nothing => {}
+            Below::Unknown | Below::Stack(_) => {
+                self.pending.account(path, self.limits.deferred)?;
+                self.pending.implicit.insert(path.to_vec());
+            }
+        }
+        Ok(directory)
+    }
+
+    fn open_made(&mut self, parent: &Directory, name: &[u8], path: &[u8]) -> Result<Rc<Directory>> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd =
+            rustix::fs::openat(&parent.fd, name, flags, Mode::empty()).asked(|| format!("open {}", shown(path)))?;
+        let directory = Rc::new(Directory::new(fd)?);
+        self.directories.keep(path, directory.clone());
+        Ok(directory)
+    }
+
+    /// Takes away what has a name, so that something else can have it.
+    fn clear(&mut self, parent: &Directory, name: &[u8], path: &[u8]) -> Result<()> {
+        let stat = match rustix::fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Ok(Err(errno).asked(|| format!("stat {}", shown(path)))?),
+        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if matches!(kind, FileType::Directory | FileType::Symlink) {
+            self.directories.forget();
+        }
+        if kind == FileType::Directory {
+            self.forget_below(path);
+            return Ok(remove::tree(parent.fd.as_fd(), &CString::new(name)?)?);
+        }
+        Ok(rustix::fs::unlinkat(&parent.fd, name, AtFlags::empty()).asked(|| format!("unlink {}", shown(path)))?)
+    }
+
+    /// What waits for the lower layers below a directory that is gone does not wait any more; they stay hidden.
+    fn forget_below(&mut self, path: &[u8]) {
+        let inside =
+            |name: &[u8]| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        self.pending.implicit.retain(|name| !inside(name));
+        self.pending.links.retain(|name, _| !inside(name));
+    }
+
+    /// The root's own entry: its attributes change, its type does not.
+    fn root_entry(&mut self, entry: &Entry) -> Result<()> {
+        if entry.kind != Kind::Directory {
+            bail!("the root of an image is a directory");
+        }
+        let root = self.directories.find(b"")?.context("the root is gone")?;
+        self.describe(entry, b"", &root, false, true)
+    }
+
+    fn directory(&mut self, entry: &Entry, name: &Name, parent: &Directory) -> Result<()> {
+        let closed = if *self.ids == Ids::Caller { 0o700 } else { 0 };
+        let mode = Mode::from_raw_mode(entry.mode | closed);
+        let mut existed = false;
+        loop {
+            match rustix::fs::mkdirat(&parent.fd, name.last(), mode) {
+                Ok(()) => break,
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Ok(Err(errno).asked(|| format!("mkdir {}", entry.shown()))?),
+            }
+            let stat = rustix::fs::statat(&parent.fd, name.last(), AtFlags::SYMLINK_NOFOLLOW)
+                .asked(|| format!("stat {}", entry.shown()))?;
+            if is_directory(&stat) {
+                existed = true;
+                break;
+            }
+            self.clear(parent, name.last(), name.path())?;
+            // What this layer had there had replaced a lower directory, whose entries must not come back.
+            if self.is_own_directory() {
+                self.pending.account(name.path(), self.limits.deferred)?;
+                self.pending.opaque.insert(name.path().to_vec());
+            }
+        }
+        self.pending.implicit.remove(name.path());
+        let directory = self.open_made(parent, name.last(), name.path())?;
+        self.describe(entry, name.path(), &directory, parent.gives_group(), existed)
+    }
+
+    /// Gives a directory what its entry says.
+    fn describe(
+        &mut self,
+        entry: &Entry,
+        path: &[u8],
+        directory: &Directory,
+        gives_group: bool,
+        existed: bool,
+    ) -> Result<()> {
+        let owner = self.attributes.owner(entry.uid, entry.gid, gives_group || existed)?;
+        if let Some(owner) = owner {
+            attributes::chown(directory.fd.as_fd(), owner)?;
+        }
+        let rootless = *self.ids == Ids::Caller;
+        let mode = if rootless { entry.mode | 0o700 } else { entry.mode };
+        if existed || gives_group || mode & 0o7000 != 0 && owner.is_some() {
+            directory.change_mode(mode)?;
+        }
+        if existed {
+            self.drop_xattrs(directory)?;
+        }
+        let ids = (entry.uid, entry.gid);
+        if !entry.xattrs.is_empty() || self.attributes.remembered(entry.uid, entry.gid).is_some() {
+            self.attributes.set_path(&directory.fd, &entry.xattrs, ids, self.progress)?;
+        }
+        if mode & 0o2000 != directory.mode() & 0o2000 {
+            // The cached facts about it are old.
+            self.directories.forget();
+        }
+        let last = (rootless && mode != entry.mode).then_some(entry.mode);
+        self.pending.times.set(directory.inode(), path, entry.mtime, entry.atime, last);
+        if self.pending.times.is_full() {
+            self.pending.times.apply(self.root)?;
+        }
+        Ok(())
+    }
+
+    /// A directory that a lower layer made is described anew: nothing of the old attributes stays.
+    fn drop_xattrs(&mut self, directory: &Directory) -> Result<()> {
+        let path = super::merged::by_descriptor(directory.fd.as_fd());
+        let path = format!("{path}/.");
+        for (name, _) in attributes::all(path.as_ref())? {
+            if !attributes::belongs_to_the_host(&name) && !attributes::belongs_to_overlay(&name) {
+                let _ = rustix::fs::removexattr(path.as_str(), name.as_slice());
+            }
+        }
+        Ok(())
+    }
+
+    fn file<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        name: &Name,
+        parent: &Directory,
+        reader: &mut Reader<R>,
+    ) -> Result<()> {
+        if entry.size > LARGE {
+            self.check_room(entry.size)?;
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(entry.mode);
+        let create = || rustix::fs::openat(&parent.fd, name.last(), flags, mode);
+        let file = match create() {
+            Err(Errno::EXIST) => {
+                self.clear(parent, name.last(), name.path())?;
+                create()
+            }
+            other => other,
+        };
+        let file = file.asked(|| format!("create {}", entry.shown()))?;
+        super::data::write(&file, entry, reader)?;
+        let owner = self.attributes.owner(entry.uid, entry.gid, parent.gives_group())?;
+        if let Some((uid, gid)) = owner {
+            rustix::fs::fchown(&file, Some(uid), Some(gid)).asked(|| "fchown".to_owned())?;
+        }
+        // chown and write take the set-id bits away.
+        if entry.mode & 0o6000 != 0 {
+            rustix::fs::fchmod(&file, mode).asked(|| "fchmod".to_owned())?;
+        }
+        if !entry.xattrs.is_empty() || self.attributes.remembered(entry.uid, entry.gid).is_some() {
+            self.attributes.set(&file, &entry.xattrs, (entry.uid, entry.gid), self.progress)?;
+        }
+        let times = timestamps(entry.mtime, entry.atime);
+        Ok(rustix::fs::futimens(&file, &times).asked(|| "futimens".to_owned())?)
+    }
+
+    fn check_room(&self, size: u64) -> Result<()> {
+        let room = rustix::fs::fstatvfs(self.root).asked(|| "fstatvfs".to_owned())?;
+        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        if size > free {
+            bail!("file of {size} bytes does not fit: {free} bytes are free");
+        }
+        Ok(())
+    }
+
+    fn symlink(&mut self, entry: &Entry, name: &Name, parent: &Directory) -> Result<()> {
+        if entry.link.is_empty() || entry.link.contains(&0) {
+            bail!("symbolic link to an empty name");
+        }
+        let make = || rustix::fs::symlinkat(entry.link.as_slice(), &parent.fd, name.last());
+        match make() {
+            Err(Errno::EXIST) => {
+                self.clear(parent, name.last(), name.path())?;
+                make()
+            }
+            other => other,
+        }
+        .asked(|| format!("symlink {}", entry.shown()))?;
+        self.describe_at(entry, name, parent)
+    }
+
+    /// A device or fifo; one that we may not make becomes an empty file, as other rootless tools do.
+    fn node(&mut self, entry: &Entry, name: &Name, parent: &Directory) -> Result<()> {
+        let (kind, device) = match entry.kind {
+            Kind::CharacterDevice if entry.device == (0, 0) => {
+                bail!("character device 0:0 is the whiteout of overlayfs and no image may have it")
+            }
+            Kind::CharacterDevice => (FileType::CharacterDevice, entry.device),
+            Kind::BlockDevice => (FileType::BlockDevice, entry.device),
+            _ => (FileType::Fifo, (0, 0)),
+        };
+        let device = rustix::fs::makedev(device.0, device.1);
+        let make =
+            |kind, device| rustix::fs::mknodat(&parent.fd, name.last(), kind, Mode::from_raw_mode(entry.mode), device);
+        let made = match make(kind, device) {
+            Err(Errno::EXIST) => {
+                self.clear(parent, name.last(), name.path())?;
+                make(kind, device)
+            }
+            other => other,
+        };
+        match made {
+            Err(Errno::PERM) if kind != FileType::Fifo => {
+                let text = format!("{}: an empty file stands for a device, which only root may make", entry.shown());
+                self.attributes.say(self.progress, text);
+                make(FileType::RegularFile, 0)
+            }
+            other => other,
+        }
+        .asked(|| format!("mknod {}", entry.shown()))?;
+        self.describe_at(entry, name, parent)
+    }
+
+    /// Owner, mode, attributes and times of what cannot be opened.
+    fn describe_at(&mut self, entry: &Entry, name: &Name, parent: &Directory) -> Result<()> {
+        let owner = self.attributes.owner(entry.uid, entry.gid, parent.gives_group())?;
+        if let Some((uid, gid)) = owner {
+            chown_at(&parent.fd, name.last(), uid, gid)?;
+        }
+        if entry.kind != Kind::Symlink && entry.mode & 0o6000 != 0 {
+            let mode = Mode::from_raw_mode(entry.mode);
+            rustix::fs::chmodat(&parent.fd, name.last(), mode, AtFlags::empty()).asked(|| "chmod".to_owned())?;
+        }
+        if !entry.xattrs.is_empty() {
+            self.attributes.set_at(parent.fd.as_fd(), name.last(), &entry.xattrs, self.progress)?;
+        }
+        let times = timestamps(entry.mtime, entry.atime);
+        Ok(rustix::fs::utimensat(&parent.fd, name.last(), &times, AtFlags::SYMLINK_NOFOLLOW)
+            .asked(|| format!("utimensat {}", entry.shown()))?)
+    }
+
+    fn hard_link(&mut self, entry: &Entry, name: &Name, parent: &Directory) -> Result<()> {
+        let target = self.name(&entry.link)?.filter(|target| !target.is_root());
+        let Some(target) = target else { bail!("hard link to {}, which is no file", shown(&entry.link)) };
+        if target.path() == name.path() {
+            bail!("hard link to itself");
+        }
+        let missing = || format!("hard link to {}", shown(&entry.link));
+        let Some(from) = self.directories.find(target.parent())? else {
+            return self.link_below(name, parent, &target).with_context(missing);
+        };
+        let link = || rustix::fs::linkat(&from.fd, target.last(), &parent.fd, name.last(), AtFlags::empty());
+        let linked = match link() {
+            Err(Errno::EXIST) if same_file(&from, target.last(), parent, name.last()) => return Ok(()),
+            Err(Errno::EXIST) => {
+                self.clear(parent, name.last(), name.path())?;
+                link()
+            }
+            other => other,
+        };
+        match linked {
+            Ok(()) => Ok(()),
+            Err(Errno::NOENT) => self.link_below(name, parent, &target).with_context(missing),
+            Err(errno) => Ok(Err(errno).asked(missing)?),
+        }
+    }
+
+    /// The target is not in this tree: it is in a lower layer's, or nowhere.
+    fn link_below(&mut self, name: &Name, parent: &Directory, target: &Name) -> Result<()> {
+        if !self.is_own_directory() {
+            return Ok(Err(Errno::NOENT).asked(|| format!("link {}", shown(target.path())))?);
+        }
+        self.clear(parent, name.last(), name.path())?;
+        self.pending.account(name.path(), self.limits.deferred)?;
+        self.pending.account(target.path(), self.limits.deferred)?;
+        self.pending.links.insert(name.path().to_vec(), target.path().to_vec());
+        Ok(())
+    }
+
+    fn whiteout(&mut self, parent: &[u8], hidden: &[u8]) -> Result<()> {
+        match &self.below {
+            Below::Nothing => Ok(()),
+            Below::Tree => {
+                let Some(directory) = self.directories.find(parent)? else { return Ok(()) };
+                self.keep_times(parent, &directory)?;
+                self.directories.forget();
+                whiteout::remove_lower(directory.fd.as_fd(), directory.inode(), hidden, &self.marks)
+            }
+            Below::Unknown | Below::Stack(_) => {
+                let path = joined(components(parent).chain([hidden]));
+                self.pending.account(&path, self.limits.deferred)?;
+                self.pending.whiteouts.push(path);
+                Ok(())
+            }
+        }
+    }
+
+    fn opaque(&mut self, path: &[u8]) -> Result<()> {
+        match &self.below {
+            Below::Nothing => Ok(()),
+            Below::Tree => {
+                let Some(directory) = self.directories.find(path)? else { return Ok(()) };
+                self.keep_times(path, &directory)?;
+                self.directories.forget();
+                whiteout::prune(directory.fd.as_fd(), &self.marks)?;
+                Ok(())
+            }
+            Below::Unknown | Below::Stack(_) => {
+                self.pending.account(path, self.limits.deferred)?;
+                self.pending.opaque.insert(path.to_vec());
+                Ok(())
+            }
+        }
+    }
+}
+
+fn chown_at(directory: &OwnedFd, name: &[u8], uid: Uid, gid: Gid) -> sys::Result<()> {
+    rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        .asked(|| format!("chown {}", shown(name)))
+}
+
+fn same_file(one: &Directory, name: &[u8], other: &Directory, other_name: &[u8]) -> bool {
+    let stat = |directory: &Directory, name: &[u8]| {
+        let stat = rustix::fs::statat(&directory.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    let first = stat(one, name);
+    first.is_some() && first == stat(other, other_name)
+}

@@ -1,0 +1,1 @@
+//! What GNU tar makes of the same archives.

@@ -1,0 +1,70 @@
+//! What directories get at the end, when nothing is made in them any more: their times, and modes that would have kept us
+//! out.
+
+use super::directories::open_in_root;
+use crate::image::tar::Time;
+use crate::sys::Asked;
+use anyhow::Result;
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+
+/// Bytes of names that are kept; an archive with more gets its times in several goes.
+const KEPT: usize = 16 << 20;
+
+/// The times of an inode that has none of its own in the archive are those it had.
+#[derive(Debug, Clone)]
+struct Last {
+    path: Vec<u8>,
+    mtime: Time,
+    atime: Option<Time>,
+    mode: Option<u32>,
+}
+
+/// By inode number: an archive may name one directory in several ways.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    by_inode: HashMap<u64, Last>,
+    bytes: usize,
+}
+
+impl Times {
+    /// Sets what the directory gets; a later entry of the archive wins.
+    pub(crate) fn set(&mut self, inode: u64, path: &[u8], mtime: Time, atime: Option<Time>, mode: Option<u32>) {
+        self.bytes += path.len() + size_of::<Last>();
+        self.by_inode.insert(inode, Last { path: path.to_vec(), mtime, atime, mode });
+    }
+
+    /// Sets it only if the archive has not said anything.
+    pub(crate) fn keep(&mut self, inode: u64, path: &[u8], mtime: Time, mode: Option<u32>) {
+        if !self.by_inode.contains_key(&inode) {
+            self.set(inode, path, mtime, None, mode);
+        }
+    }
+
+    /// True when it is time to apply and begin anew.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes > KEPT
+    }
+
+    /// Gives the directories what they get. One that is gone, or no directory any more, is passed over.
+    pub(crate) fn apply(&mut self, root: BorrowedFd<'_>) -> Result<()> {
+        self.bytes = 0;
+        for last in std::mem::take(&mut self.by_inode).into_values() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            let Some(fd) = open_in_root(root, &last.path, flags)? else { continue };
+            rustix::fs::futimens(&fd, &timestamps(last.mtime, last.atime)).asked(|| "futimens".to_owned())?;
+            if let Some(mode) = last.mode {
+                rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)).asked(|| "fchmod".to_owned())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// For utimensat(2); an archive without an access time leaves the one of the unpacking.
+pub(super) fn timestamps(mtime: Time, atime: Option<Time>) -> Timestamps {
+    let spec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+    let omitted = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    Timestamps { last_access: atime.map_or(omitted, spec), last_modification: spec(mtime) }
+}
