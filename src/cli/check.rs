@@ -4,7 +4,6 @@ use super::command::{Command, Positionals};
 use super::create::BUNDLE;
 use super::{Ended, Invocation, output};
 use crate::container;
-use crate::host::Host;
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 
@@ -12,7 +11,8 @@ use std::path::PathBuf;
 pub(super) const COMMAND: Command = Command {
     name: "check",
     about: "Tells everything that is wrong with a config.json",
-    details: "One line a problem, with the section of the specification that says so. `create` stops at the first of them.",
+    details: "One line a problem, with the section of the specification that says so. `create` stops at the first of them. When \
+              there is none, what this host cannot do is told.",
     positionals: Positionals::NONE,
     flags: &[BUNDLE],
     examples: &[("check", "the config.json of this directory"), ("check --bundle ./web", "that of ./web")],
@@ -22,7 +22,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let bundle: PathBuf = invocation.given.owned("bundle").unwrap_or_else(|| PathBuf::from("."));
-    let problems = container::check(&bundle, &Host::read())?;
+    let problems = container::check(&invocation.runtime()?, &bundle)?;
     if problems.is_empty() {
         return Ok(Ended::Done);
     }

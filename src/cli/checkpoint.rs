@@ -57,7 +57,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let _request = request(&invocation.given)?;
-    bail!("checkpoint: not there yet")
+    bail!("checkpoint is not implemented yet")
 }
 
 fn request(given: &Given) -> Result<Checkpoint> {

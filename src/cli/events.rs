@@ -24,7 +24,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let _request = request(&invocation.given)?;
-    bail!("events: not there yet")
+    bail!("events is not implemented yet")
 }
 
 fn request(given: &Given) -> Result<Events> {

@@ -50,7 +50,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let _request = request(&invocation.given)?;
-    bail!("restore: not there yet")
+    bail!("restore is not implemented yet")
 }
 
 fn request(given: &Given) -> Result<Restore> {

@@ -45,7 +45,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let _request = request(&invocation.given)?;
-    bail!("update: not there yet")
+    bail!("update is not implemented yet")
 }
 
 fn request(given: &Given) -> Result<Update> {

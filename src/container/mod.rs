@@ -35,6 +35,8 @@ pub use start::start;
 pub use state::{list, processes, state};
 pub use status::{State, Status};
 
+pub use crate::spec::features::features;
+
 use crate::cgroups::Driver;
 
 impl Runtime {

@@ -30,6 +30,16 @@ const MODES: [&str; 7] = [
 const FLAGS: [(&str, u32); 3] =
     [("MPOL_F_NUMA_BALANCING", 1 << 13), ("MPOL_F_RELATIVE_NODES", 1 << 14), ("MPOL_F_STATIC_NODES", 1 << 15)];
 
+/// Words of `mode`, for `features`.
+pub fn modes() -> Vec<&'static str> {
+    MODES.to_vec()
+}
+
+/// Words of `flags`, for `features`.
+pub fn flags() -> Vec<&'static str> {
+    FLAGS.iter().map(|(word, _)| *word).collect()
+}
+
 /// Words to numbers; what does not fit together is left to the kernel, which knows its nodes.
 pub fn plan(asked: &MemoryPolicy) -> Result<Plan> {
     let Some(mode) = MODES.iter().position(|word| *word == asked.mode) else {
