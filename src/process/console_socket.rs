@@ -1,17 +1,62 @@
 //! `--console-socket`: the master of the container's terminal goes to the manager over a unix stream socket.
 
-use anyhow::Result;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use crate::sys::{self, Asked, channel};
+use anyhow::{Context, Result};
+use rustix::fs::OFlags;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Connects to the manager's socket; in the parent, before the clone, where its path means something.
 pub fn connect(path: &Path) -> Result<OwnedFd> {
-    let _ = path;
-    anyhow::bail!("not yet")
+    let connected = || -> sys::Result<OwnedFd> {
+        let call = || format!("connect {}", path.display());
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .asked(|| "socket AF_UNIX SOCK_STREAM".to_owned())?;
+        // A path that does not fit into an address (108 bytes) is reached through a descriptor of the file.
+        let address = match SocketAddrUnix::new(path) {
+            Ok(address) => return rustix::net::connect(&socket, &address).asked(call).map(|()| socket),
+            Err(_) => sys::files::open(path, OFlags::PATH)?,
+        };
+        let short = format!("/proc/self/fd/{}", address.as_raw_fd());
+        let short = SocketAddrUnix::new(short).asked(call)?;
+        rustix::net::connect(&socket, &short).asked(call).map(|()| socket)
+    };
+    connected().with_context(|| format!("--console-socket {}", path.display()))
 }
 
 /// One message with exactly one descriptor and a name, as containerd and conmon read it.
 pub fn send(socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>, name: &str) -> Result<()> {
-    let _ = (socket, descriptor, name);
-    Ok(())
+    Ok(channel::send(socket, name.as_bytes(), &[descriptor]).context("--console-socket")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn one_message_carries_the_name_and_one_descriptor_even_by_a_long_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let long = directory.path().join("d".repeat(120));
+        std::fs::create_dir(&long).unwrap();
+        for path in [directory.path().join("s"), long.join("s")] {
+            // bind(2) has the same limit: the listener is made by a short name.
+            let parent = sys::files::open(path.parent().unwrap(), OFlags::PATH).unwrap();
+            let short = format!("/proc/self/fd/{}/s", parent.as_raw_fd());
+            let listener = std::os::unix::net::UnixListener::bind(short).unwrap();
+            let socket = connect(&path).unwrap();
+            let null = sys::files::open("/dev/null", OFlags::RDWR).unwrap();
+            send(socket.as_fd(), null.as_fd(), "/dev/pts/ptmx").unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            let (name, descriptors) = channel::receive(&accepted).unwrap().unwrap();
+            assert_eq!((name.as_slice(), descriptors.len()), (&b"/dev/pts/ptmx"[..], 1));
+        }
+    }
+
+    #[test]
+    fn nobody_at_the_socket_is_said_with_its_path() {
+        let said = format!("{:#}", connect(Path::new("/no/such")).unwrap_err());
+        assert_eq!(said, "--console-socket /no/such: connect /no/such: no such file or directory (ENOENT)");
+    }
 }

@@ -17,6 +17,7 @@ pub mod lsm;
 pub mod memory_policy;
 pub mod notify;
 pub mod personality;
+mod relay;
 pub mod scheduling;
 pub mod signals;
 pub mod sysctl;

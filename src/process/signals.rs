@@ -1,6 +1,9 @@
 //! Foreground `run` and `exec`: passes signals on, relays the terminal, reaps, and answers with the exit code.
 
-use anyhow::Result;
+use crate::process::relay::{Relay, Stream};
+use crate::sys::{Asked, children, pidfd, signals};
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::OwnedFd;
 
 /// How the process is looked after.
@@ -8,31 +11,166 @@ use std::os::fd::OwnedFd;
 pub struct Options {
     /// The master of the process' terminal: standard input and output are relayed.
     pub terminal: Option<OwnedFd>,
-    /// A socket on which the container says that it is ready (NOTIFY_SOCKET).
-    pub notify: Option<crate::process::notify::Relay>,
 }
 
 /// Signals that have arrived before [`Supervisor::supervise`] wait; made before the clone, so that none is lost.
 #[derive(Debug)]
 pub struct Supervisor {
-    _signals: OwnedFd,
+    signals: OwnedFd,
 }
 
 impl Supervisor {
     /// Blocks the signals that are to be passed on; as a subreaper also orphans of the container come to us.
     pub fn prepare(subreaper: bool) -> Result<Supervisor> {
-        let _ = subreaper;
-        anyhow::bail!("not yet")
+        let all = signals::Mask::MAX & !SYNCHRONOUS.iter().fold(0, |mask, signal| mask | signals::bit(*signal));
+        signals::set_mask(all)?;
+        if subreaper {
+            rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+                .asked(|| "prctl PR_SET_CHILD_SUBREAPER".to_owned())?;
+        }
+        Ok(Supervisor { signals: signals::descriptor(all)? })
     }
 
     /// Looks after `pid` until it ends: its exit code, or 128 and the signal that ended it.
     pub fn supervise(self, pidfd: &OwnedFd, pid: i32, options: Options) -> Result<i32> {
-        let _ = (pidfd, pid, options);
-        Ok(0)
+        let mut relay = options.terminal.map(Relay::new).transpose()?;
+        loop {
+            let ready = self.wait(pidfd, relay.as_ref())?;
+            if ready.signal {
+                self.pass_on(pidfd, pid, relay.as_ref())?;
+            }
+            if let Some(relay) = &mut relay {
+                ready.streams.iter().for_each(|(stream, happened)| relay.work(*stream, *happened));
+            }
+            if ready.ended {
+                break;
+            }
+        }
+        let code = pidfd::reap(pidfd).context("wait for the container's process")?.code();
+        if let Some(relay) = &mut relay {
+            relay.drain();
+        }
+        reap_others(pid);
+        Ok(code)
+    }
+
+    fn wait(&self, pidfd: &OwnedFd, relay: Option<&Relay>) -> Result<Ready> {
+        let mut descriptors = vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
+        let mut streams = Vec::new();
+        for (stream, descriptor) in relay.iter().flat_map(|relay| relay.interests()) {
+            streams.push(stream);
+            descriptors.push(descriptor);
+        }
+        match poll(&mut descriptors, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
+            Err(errno) => return Err(errno).asked(|| "poll".to_owned()).map_err(Into::into),
+        }
+        let happened = |index: usize| descriptors.get(index).is_some_and(|fd| !fd.revents().is_empty());
+        let results = descriptors.iter().skip(2).map(PollFd::revents);
+        Ok(Ready { signal: happened(0), ended: happened(1), streams: streams.into_iter().zip(results).collect() })
+    }
+
+    fn pass_on(&self, pidfd: &OwnedFd, pid: i32, relay: Option<&Relay>) -> Result<()> {
+        while let Some((signal, _)) = signals::next(&self.signals)? {
+            match (signal, relay) {
+                (libc::SIGCHLD, _) => reap_others(pid),
+                (libc::SIGWINCH, Some(relay)) => relay.resize(),
+                // Of our own making: a closed output, or a read from a terminal whose foreground we are not.
+                (libc::SIGPIPE | libc::SIGTTIN | libc::SIGTTOU, _) => {}
+                // ESRCH: it has ended just now, which the next poll says.
+                _ => drop(pidfd::send_signal(pidfd, signal)),
+            }
+        }
+        Ok(())
     }
 }
 
-/// Default actions and an empty mask, for the container's process: it inherits both otherwise.
+/// What a poll found.
+#[derive(Debug, Default)]
+struct Ready {
+    signal: bool,
+    ended: bool,
+    streams: Vec<(Stream, PollFlags)>,
+}
+
+/// Faults of our own code: blocked, they would kill us all the same.
+const SYNCHRONOUS: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGABRT];
+
+/// Reaps ended children that are not `pid`: orphans of the container when we are its subreaper.
+fn reap_others(pid: i32) {
+    while let Ok(Some(ended)) = children::ended() {
+        if ended == pid || children::reap(ended).is_err() {
+            return;
+        }
+    }
+}
+
+/// Default actions and an empty mask, for the container's process: it inherits masks and ignored signals otherwise, and
+/// Rust itself ignores SIGPIPE.
 pub fn reset() -> Result<()> {
+    for signal in (1..=signals::LAST).filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP)) {
+        signals::set_default(signal)?;
+    }
+    signals::set_mask(0)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::forked;
+
+    /// Supervises a shell in a child of the test, and sends what `disturb` says to the supervisor.
+    fn supervised(script: &'static str, disturb: &'static [i32]) -> String {
+        let said = forked::in_child(|| {
+            let supervisor = Supervisor::prepare(true).map_err(|e| format!("{e:#}"))?;
+            let (ready, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+            let shell = forked::start(|| {
+                reset().unwrap();
+                crate::sys::descriptors::become_stream(&write, 1).unwrap();
+                use std::os::unix::process::CommandExt;
+                std::process::Command::new("/bin/sh").args(["-c", script]).exec().to_string()
+            });
+            drop(write);
+            let mut byte = [0];
+            while !disturb.is_empty() && rustix::io::read(&ready, &mut byte).unwrap() == 0 {}
+            for signal in disturb {
+                let own = rustix::process::getpid();
+                rustix::process::kill_process(own, rustix::process::Signal::from_named_raw(*signal).unwrap()).unwrap();
+            }
+            let pidfd = pidfd::open(shell).unwrap();
+            let code = supervisor.supervise(&pidfd, shell, Options::default()).map_err(|e| format!("{e:#}"))?;
+            Ok(code.to_string())
+        });
+        said.unwrap()
+    }
+
+    #[test]
+    fn the_exit_code_is_the_status_or_128_and_the_signal() {
+        let rows: &[(&str, &[i32], &str)] = &[
+            ("exit 0", &[], "0"),
+            ("exit 37", &[], "37"),
+            ("kill -9 $$", &[], "137"),
+            ("echo; while :; do read line < /dev/full; done", &[libc::SIGTERM], "143"),
+            ("trap 'exit 5' USR1; echo; while :; do :; done", &[libc::SIGUSR1], "5"),
+            ("trap 'exit 6' HUP; echo; while :; do :; done", &[libc::SIGWINCH, libc::SIGHUP], "6"),
+            ("(exit 3) & (sleep 0 &) ; wait; exit 9", &[], "9"),
+        ];
+        for (script, disturb, expected) in rows {
+            assert_eq!(supervised(script, disturb), *expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_reset_process_neither_blocks_nor_ignores_anything() {
+        let said = forked::in_child(|| {
+            signals::set_mask(signals::bit(libc::SIGTERM)).unwrap();
+            reset().unwrap();
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let lines = status.lines().filter(|line| line.starts_with("SigBlk") || line.starts_with("SigIgn"));
+            Ok(lines.map(|line| line.replace('\t', "")).collect::<Vec<_>>().join(" "))
+        });
+        assert_eq!(said.unwrap(), "SigBlk:0000000000000000 SigIgn:0000000000000000");
+    }
 }

@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod cgroupfs;
 pub mod channel;
+pub mod children;
 pub mod clone;
 pub mod clock;
 pub mod credentials;
@@ -27,6 +28,7 @@ pub mod procfs;
 pub mod scheduling;
 pub mod seccomp;
 pub mod signalfd;
+pub mod signals;
 
 pub use errno::Errno;
 

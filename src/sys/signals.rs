@@ -1,0 +1,64 @@
+//! Signals of the calling process: masks, dispositions, signalfd(2).
+
+use super::{Asked, Result, checked};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+/// The kernel's sigset_t: bit n-1 is signal n.
+pub type Mask = u64;
+
+/// The largest signal number.
+pub const LAST: i32 = 64;
+
+/// One signal in a mask.
+pub fn bit(signal: i32) -> Mask {
+    1 << (signal - 1).clamp(0, LAST - 1)
+}
+
+/// rt_sigprocmask(2), SIG_SETMASK; the old mask.
+pub fn set_mask(mask: Mask) -> Result<Mask> {
+    let mut old: Mask = 0;
+    // SAFETY: both pointers are to live masks of the size that is passed.
+    let returned = unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut old, size_of::<Mask>())
+    };
+    checked(returned).asked(|| format!("rt_sigprocmask {mask:#x}"))?;
+    Ok(old)
+}
+
+/// rt_sigaction(2): one signal gets its default action; SIGKILL and SIGSTOP always have it. The raw call, because the C library
+/// keeps 32 and 33 for itself and would leave them as the caller had them.
+pub fn set_default(signal: i32) -> Result<()> {
+    // The kernel's struct sigaction: handler SIG_DFL, no flags, no restorer, an empty mask.
+    let action = [0u64; 4];
+    let old = std::ptr::null_mut::<u64>();
+    // SAFETY: the new action is a live structure of the kernel's size, and no old one is asked for.
+    let returned =
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), old, size_of::<Mask>()) };
+    checked(returned).asked(|| format!("rt_sigaction {signal} SIG_DFL")).map(drop)
+}
+
+/// signalfd4(2): becomes readable when one of the (blocked) signals is pending.
+pub fn descriptor(mask: Mask) -> Result<OwnedFd> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the pointer is to a live mask of the size that is passed.
+    let returned = unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const mask, size_of::<Mask>(), flags) };
+    let fd = checked(returned).asked(|| format!("signalfd4 {mask:#x}"))?;
+    // SAFETY: the kernel has just made this descriptor and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// The next pending signal of a signalfd and who sent it; `None` when there is none.
+pub fn next(descriptor: &OwnedFd) -> Result<Option<(i32, u32)>> {
+    let mut record = [0u8; 128];
+    match rustix::io::read(descriptor.as_fd(), &mut record) {
+        Ok(length) if length == record.len() => {}
+        Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
+        Err(errno) => return Err(errno).asked(|| format!("read signalfd {}", descriptor.as_raw_fd())),
+    }
+    // struct signalfd_siginfo: ssi_signo is its first number, ssi_pid its fourth.
+    let [number, _, _, sender, ..] = std::array::from_fn::<u32, 32, _>(|index| {
+        let bytes = record.get(index * 4..index * 4 + 4).and_then(|bytes| bytes.try_into().ok());
+        u32::from_ne_bytes(bytes.unwrap_or_default())
+    });
+    Ok(Some((number as i32, sender)))
+}
