@@ -19,6 +19,7 @@ pub(crate) mod forked;
 pub mod keys;
 pub mod launcher;
 pub mod limits;
+pub mod memory;
 pub mod mount;
 pub mod nodes;
 pub mod pidfd;

@@ -1,0 +1,37 @@
+//! Files that are only memory: memfd_create(2).
+
+use super::{Asked, Result, checked, files};
+use std::ffi::CStr;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// An empty file that can be executed and sealed.
+/// KERNEL(6.3): MFD_EXEC; before, every such file is executable and the flag unknown.
+pub fn executable_file(name: &CStr) -> Result<OwnedFd> {
+    const MFD_EXEC: libc::c_uint = 0x10;
+    made(name, MFD_EXEC)
+}
+
+/// A file that holds `bytes` and is read from its beginning.
+pub fn file_with(name: &CStr, bytes: &[u8]) -> Result<OwnedFd> {
+    const MFD_NOEXEC_SEAL: libc::c_uint = 0x8;
+    let file = made(name, MFD_NOEXEC_SEAL)?;
+    files::write_fd(&file, bytes)?;
+    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).asked(|| format!("lseek {}", name.to_string_lossy()))?;
+    Ok(file)
+}
+
+fn made(name: &CStr, flag: libc::c_uint) -> Result<OwnedFd> {
+    let known = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    match create(name, known | flag) {
+        Err(error) if error.errno.0 == libc::EINVAL => create(name, known),
+        other => other,
+    }
+}
+
+fn create(name: &CStr, flags: libc::c_uint) -> Result<OwnedFd> {
+    // SAFETY: the name is a live string with its final zero.
+    let returned = unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags) };
+    let fd = checked(returned).asked(|| format!("memfd_create {}", name.to_string_lossy()))?;
+    // SAFETY: the kernel has just made this descriptor and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
