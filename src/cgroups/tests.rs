@@ -287,3 +287,47 @@ fn a_memory_limit_below_the_usage_is_refused_with_both_numbers() {
         child.wait().unwrap();
     }
 }
+
+#[test]
+fn counters_are_read_from_a_living_container() {
+    for host in hosts() {
+        let made = planned(&host, "stats", r#"{"devices":[]}"#).unwrap().make().unwrap();
+        let mut child = inhabit(&made);
+        let paths = made.keep();
+        wait_for("two children", || paths.processes().unwrap().len() == 3);
+        let stats = paths.stats(Some(child.id())).unwrap();
+        assert!(stats.cpu.usage.total > 0, "{stats:?}");
+        if host.cgroup != CgroupMode::V2 {
+            assert!(stats.memory.usage.usage > 0 && stats.memory.raw.contains_key("cache"), "{stats:?}");
+            assert_eq!(stats.pids.current, 3);
+        }
+        if host.cgroup != CgroupMode::V1 {
+            assert!(stats.cpu.psi.is_some(), "{stats:?}");
+        }
+        paths.remove_by_force().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn an_oom_is_heard_and_counted() {
+    for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
+        let made = planned(&host, "oom", r#"{"memory":{"limit":8388608,"swap":8388608}}"#).unwrap().make().unwrap();
+        let script = "read go; a=$(head -c 50000000 /dev/zero | tr '\\0' x)";
+        let mut child =
+            Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        enter(made.paths(), child.id());
+        let paths = made.keep();
+        let mut watch = paths.oom_watch().unwrap().unwrap();
+        let soon = || Some(std::time::Instant::now() + std::time::Duration::from_millis(20));
+        assert_eq!(watch.wait(None, soon()).unwrap(), Heard::Nothing);
+        drop(child.stdin.take());
+        let end = Some(std::time::Instant::now() + std::time::Duration::from_secs(10));
+        assert_eq!(watch.wait(None, end).unwrap(), Heard::Oom);
+        child.wait().unwrap();
+        assert!(paths.oom_kills() > 0);
+        paths.remove_by_force().unwrap();
+        while watch.wait(None, end).unwrap() == Heard::Oom {}
+        assert_eq!(watch.wait(None, soon()).unwrap(), Heard::Nothing);
+    }
+}

@@ -3,7 +3,7 @@
 use super::{Asked, Result, files};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -64,6 +64,31 @@ pub fn wait_change(file: impl AsFd, deadline: Instant) -> Result<bool> {
             Ok(_) => return Ok(true),
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno).asked(|| "poll cgroup.events".to_owned()),
+        }
+    }
+}
+
+/// Waits until `first` has changed (POLLPRI, or POLLIN if `readable`), `second` can be read, or `deadline` has come, and
+/// tells which of the two it was.
+pub fn wait_two(
+    first: BorrowedFd<'_>,
+    readable: bool,
+    second: Option<BorrowedFd<'_>>,
+    deadline: Option<Instant>,
+) -> Result<(bool, bool)> {
+    let wanted = if readable { PollFlags::IN } else { PollFlags::PRI };
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let spec = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
+        let mut fds = vec![PollFd::new(&first, wanted)];
+        fds.extend(second.iter().map(|second| PollFd::new(second, PollFlags::IN)));
+        match poll(&mut fds, spec.as_ref()) {
+            Ok(_) => {
+                let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+                return Ok((ready(0), ready(1)));
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).asked(|| "poll".to_owned()),
         }
     }
 }

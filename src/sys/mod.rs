@@ -13,6 +13,7 @@ pub mod clock;
 pub mod credentials;
 pub mod descriptors;
 pub mod errno;
+pub mod eventfd;
 pub mod files;
 #[cfg(test)]
 pub(crate) mod forked;
