@@ -6,7 +6,7 @@ use super::tree::{self, Tree};
 use super::{idmapped, masked};
 use crate::sys::mount::{self, Change, Propagation, attribute};
 use crate::sys::{self, nodes};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::CWD;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -125,7 +125,9 @@ impl Plan {
         let mut tree = Tree::new(root, detached, self.last.open_tree_attr);
         for (index, (entry, source)) in self.mounts.iter().zip(sources).enumerate() {
             let id_map = id_maps.get(index).and_then(Option::as_ref).map(AsFd::as_fd);
-            tree.add(entry, source, id_map).with_context(|| entry.place.clone())?;
+            tree.add(entry, source, id_map)
+                .map_err(|error| if detached { explain_old_kernel(error) } else { error })
+                .with_context(|| entry.place.clone())?;
         }
         if let Some(devices) = &self.devices {
             devices.make(&tree)?;
@@ -156,6 +158,16 @@ impl Plan {
     }
 }
 
+/// KERNEL(6.15): before it, nothing can be mounted in a tree that is attached nowhere.
+fn explain_old_kernel(error: anyhow::Error) -> anyhow::Error {
+    match sys::errno_of(&error) {
+        Some(errno) if errno.0 == libc::EINVAL => {
+            anyhow!("{error:#}; hint: before Linux 6.15 mounts need a mount namespace in linux.namespaces")
+        }
+        _ => error,
+    }
+}
+
 fn by_parent(entry: &Entry) -> Option<&Bind> {
     match &entry.what {
         What::Bind(bind) if bind.opened == Opened::ByParent => Some(bind),
@@ -180,7 +192,12 @@ impl Root {
             Switch::Move => self.move_root(),
             Switch::Chroot => self.chroot(),
         };
-        switched.context("the switch to the container's root")
+        match switched {
+            Err(error) if error.errno.0 == libc::EINVAL && self.switch == Switch::Pivot => {
+                bail!("{error}; hint: a root on an initial ramdisk needs --no-pivot")
+            }
+            other => other.context("the switch to the container's root"),
+        }
     }
 
     fn pivot_root(&self) -> sys::Result<()> {

@@ -105,7 +105,7 @@ const ALLOWED_IN_PROC: &[&str] = &[
 /// Decides one entry.
 pub(super) fn plan(index: usize, mount: &Mount, request: &Request<'_>, facts: &Facts) -> Result<Entry> {
     let target = inside(&mount.destination);
-    ensure!(target.as_os_str().len() > 0, "a mount over the root itself is not possible");
+    ensure!(!target.as_os_str().is_empty(), "a mount over the root itself is not possible");
     let mut options = Options::parse(&mount.options);
     let kind = mount.kind.as_deref().unwrap_or("");
     // "bind" and "rbind" are no filesystems: whoever writes them as a type means the option.
@@ -329,7 +329,12 @@ impl std::fmt::Display for Entry {
             What::Cgroups(tree) => write!(f, "{}", CgroupMount::Tree(tree.clone()))?,
             What::Remount { .. } => write!(f, "change")?,
         }
-        match self.options.shown() {
+        let settings = match &self.what {
+            What::Filesystem(filesystem) => filesystem.settings.as_slice(),
+            What::Remount { settings, .. } => settings,
+            _ => &[],
+        };
+        match self.options.shown(settings) {
             words if words.is_empty() => Ok(()),
             words => write!(f, "; {words}"),
         }?;

@@ -194,18 +194,17 @@ impl Options {
         }
     }
 
-    /// The attribute and propagation words that say the same, for a plan's text.
-    pub fn shown(&self) -> String {
+    /// The words that say the same, and what the filesystem is told, for a plan's text.
+    pub fn shown(&self, settings: &[(String, Option<String>)]) -> String {
         let mut words: Vec<String> = self.attributes.words(false).map(str::to_owned).collect();
         words.extend(self.recursive.words(true).map(str::to_owned));
-        words.extend(self.superblock.iter().map(|flag| (*flag).to_owned()));
         for (kind, recursive) in &self.propagation {
             words.push(format!("{}{}", if *recursive { "r" } else { "" }, kind.word()));
         }
         for (set, word) in [(self.copy_up, "tmpcopyup"), (self.remount, "remount")] {
             words.extend(set.then(|| word.to_owned()));
         }
-        words.extend(self.data.iter().map(|(key, value)| match value {
+        words.extend(settings.iter().map(|(key, value)| match value {
             Some(value) => format!("{key}={value}"),
             None => key.clone(),
         }));
@@ -269,7 +268,10 @@ mod tests {
         ];
         for (options, shown) in rows {
             let options: Vec<String> = options.split(' ').map(str::to_owned).collect();
-            assert_eq!(&Options::parse(&options).shown(), shown, "{options:?}");
+            let parsed = Options::parse(&options);
+            let flags = parsed.superblock.iter().map(|flag| ((*flag).to_owned(), None));
+            let settings: Vec<_> = flags.chain(parsed.data.iter().cloned()).collect();
+            assert_eq!(&parsed.shown(&settings), shown, "{options:?}");
         }
     }
 

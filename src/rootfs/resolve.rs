@@ -301,19 +301,12 @@ mod tests {
         let tree = tree();
         std::fs::create_dir(tree.path.join("swap")).unwrap();
         symlink(&tree.outside, tree.path.join("swap.link")).unwrap();
-        let swapper = std::process::Command::new("/bin/sh")
-            .arg("-c")
-            .arg("while mv -T swap swap.old && mv -T swap.link swap && mv -T swap swap.link && mv -T swap.old swap; do :; done")
-            .current_dir(&tree.path)
-            .stderr(std::process::Stdio::null())
-            .spawn();
-        let mut swapper = swapper.unwrap();
-        for round in 0..2000 {
+        let swapper = super::super::tests::Swapper::start(&tree.path, c"swap", c"swap.link");
+        for round in 0..5000 {
             // It may fail when the name is away; it must not make anything outside.
             let _ = file(tree.root.as_fd(), Path::new(&format!("swap/{}", round % 7)));
         }
-        swapper.kill().unwrap();
-        swapper.wait().unwrap();
+        drop(swapper);
         assert_eq!(std::fs::read_dir(&tree.outside).unwrap().count(), 0, "something was made outside");
     }
 }

@@ -75,7 +75,14 @@ pub(super) fn source(entry: &Entry, bind: &Bind, first: &[Change<'_>], with_attr
     let opened = opened.with_context(|| match changes.iter().any(|change| change.id_map.is_some()) {
         true => format!("idmapped bind source {}", bind.source.display()),
         false => format!("bind source {}", bind.source.display()),
-    })?;
+    });
+    // The kernel does not uncover what its owner has covered (mount_namespaces(7), "locked mounts").
+    let opened = match opened {
+        Err(error) if !bind.recursive && sys::errno_of(&error).is_some_and(|errno| errno.0 == libc::EINVAL) => {
+            bail!("{error:#}; hint: in a user namespace a source with mounts below it needs rbind")
+        }
+        other => other?,
+    };
     if bind.must_be_proc {
         ensure!(mount::filesystem_magic(&opened)? == PROC_SUPER_MAGIC, "only procfs may be mounted on /proc");
     }
@@ -166,8 +173,11 @@ impl<'a> Tree<'a> {
         let mount = match (made, &filesystem.instead) {
             (Ok(mount), _) => mount,
             (Err(error), Some(instead)) if matches!(error.errno.0, libc::EPERM | libc::EBUSY | libc::EACCES) => {
-                let changes: Vec<Change<'_>> = changes_of(entry).collect();
-                copy(CWD, instead, (true, true), &changes, self.with_attr).context(error)?
+                // The host's tree has mounts below; what is asked for holds for them too.
+                let own = entry.attributes();
+                let all = Change { set: own.set, clear: own.clear, recursive: true, ..Change::default() };
+                let changes = if own.is_empty() { &[][..] } else { &[all] };
+                copy(CWD, instead, (true, true), changes, self.with_attr).context(error)?
             }
             (Err(error), _) => return Err(error.into()),
         };
@@ -294,7 +304,7 @@ impl<'a> Tree<'a> {
     /// Attaches at a path that is resolved inside the root; true when there was no symbolic link on the way.
     fn attach_by_path(&self, path: &Path, mount: &OwnedFd, kind: Option<FileType>, way: Way) -> Result<bool> {
         let (target, plain) = self.mountpoint(path, mount, kind, way)?;
-        if !plain && way == Way::Links {
+        if !plain {
             self.check_where_links_led(path, &target)?;
         }
         mount::move_mount(mount, &target, Path::new(""), false)?;
@@ -320,15 +330,14 @@ impl<'a> Tree<'a> {
         }
         match resolve::open_plain(self.root(), path) {
             Ok(target) => Ok((target, true)),
-            Err(error) if error.errno.0 == libc::ENOENT && way == Way::Plain => {
+            // No link was met before the name that is missing.
+            Err(error) if error.errno.0 == libc::ENOENT => {
                 Ok((resolve::make_plain(self.root(), path, missing()?)?, true))
             }
             Err(error) if error.errno.0 == libc::ELOOP && way == Way::Plain => {
                 Err(error).context("must be mounted on an ordinary directory, not through a symbolic link")
             }
-            Err(error) if matches!(error.errno.0, libc::ENOENT | libc::ELOOP) => {
-                Ok((resolve::make(self.root(), path, missing()?)?, false))
-            }
+            Err(error) if error.errno.0 == libc::ELOOP => Ok((resolve::make(self.root(), path, missing()?)?, false)),
             Err(error) => Err(error.into()),
         }
     }

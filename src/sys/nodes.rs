@@ -1,7 +1,7 @@
 //! Making and looking at the nodes of a directory tree, one name at a time, relative to a directory's descriptor.
 
 use super::{Asked, Result};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -83,10 +83,9 @@ pub fn link(dir: impl AsFd, old: &Path, new_dir: impl AsFd, new: &Path) -> Resul
 
 /// Gives a name the access and modification times of `facts`.
 pub fn set_times(dir: impl AsFd, path: &Path, facts: &Stat) -> Result<()> {
-    let time = |seconds: i64, nanoseconds: u64| rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
     let times = rustix::fs::Timestamps {
-        last_access: time(facts.st_atime as i64, facts.st_atime_nsec as u64),
-        last_modification: time(facts.st_mtime as i64, facts.st_mtime_nsec as u64),
+        last_access: Timespec { tv_sec: facts.st_atime, tv_nsec: facts.st_atime_nsec as i64 },
+        last_modification: Timespec { tv_sec: facts.st_mtime, tv_nsec: facts.st_mtime_nsec as i64 },
     };
     rustix::fs::utimensat(dir, path, &times, AtFlags::SYMLINK_NOFOLLOW)
         .asked(|| format!("utimensat {}", path.display()))

@@ -152,24 +152,43 @@ fn a_mountpoint_swapped_with_a_link_never_leads_out() {
     inside(&format!("{NAME}a_mountpoint_swapped_with_a_link_never_leads_out"), ROOT, |dir| {
         let (root, decoy) = (rootfs(dir, &["proc", "volume/swap"]), decoy(dir));
         symlink(&decoy, root.join("volume/swap.link")).unwrap();
-        let swap = "while :; do mv -T swap swap.old && mv -T swap.link swap && mv -T swap swap.link; mv -T swap.old swap; done";
-        let mut swapper = Command::new("/bin/sh")
-            .args(["-c", swap])
-            .current_dir(root.join("volume"))
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let swapper = Swapper::start(&root.join("volume"), c"swap", c"swap.link");
         let mounts =
             r#"{"destination": "/volume/swap/sub", "type": "tmpfs"}, {"destination": "/volume/swap", "type": "sysfs"}"#;
         let plan = planned(&with_mounts(mounts), dir, &Host::read(), &no_cgroups()).unwrap();
-        for _ in 0..300 {
+        for _ in 0..150 {
             // It may fail while the name is away; it must not touch the decoy.
             if plan.build(plan.prepare(None).unwrap()).is_ok() {
                 crate::sys::mount::detach(root.to_str().unwrap()).unwrap();
             }
         }
-        swapper.kill().unwrap();
-        swapper.wait().unwrap();
+        drop(swapper);
         untouched_names(&decoy);
+    });
+}
+
+/// CVE-2019-19921, CVE-2023-28642: /proc itself is swapped with a link while procfs is mounted.
+#[test]
+fn a_proc_swapped_with_a_link_never_gets_procfs_elsewhere() {
+    inside(&format!("{NAME}a_proc_swapped_with_a_link_never_gets_procfs_elsewhere"), ROOT, |dir| {
+        let (root, decoy) = (rootfs(dir, &["proc"]), decoy(dir));
+        symlink(&decoy, root.join("proc.link")).unwrap();
+        let swapper = Swapper::start(&root, c"proc", c"proc.link");
+        let plan =
+            planned(&with_mounts(r#"{"destination": "/tmp", "type": "tmpfs"}"#), dir, &Host::read(), &no_cgroups())
+                .unwrap();
+        let (mut made, mut refused) = (0, 0);
+        for _ in 0..150 {
+            match plan.build(plan.prepare(None).unwrap()) {
+                Ok(_) => made += 1,
+                Err(_) => refused += 1,
+            }
+            // Attached even where a later step failed.
+            let _ = crate::sys::mount::detach(root.to_str().unwrap());
+            assert!(!decoy.join("self").exists());
+        }
+        drop(swapper);
+        untouched_names(&decoy);
+        assert!(made > 0 && refused > 0, "no race: {made} made, {refused} refused");
     });
 }

@@ -99,6 +99,33 @@ fn is_device(path: &str, major: u32, minor: u32) -> bool {
     facts.file_type().is_char_device() && facts.rdev() == rustix::fs::makedev(major, minor)
 }
 
+/// A process that exchanges two names of a directory as fast as it can, until it is dropped.
+pub(super) struct Swapper(crate::sys::clone::Child);
+
+impl Swapper {
+    pub(super) fn start(dir: &Path, one: &std::ffi::CStr, other: &std::ffi::CStr) -> Swapper {
+        use crate::sys::clone::{Cloned, clone3};
+        let dir = crate::sys::files::open_path(dir).unwrap();
+        match clone3(0, None).unwrap() {
+            Cloned::Parent(child) => Swapper(child),
+            // Nothing here takes memory: other threads of the test may have held its lock.
+            Cloned::Child => {
+                let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+                loop {
+                    let _ = rustix::fs::renameat_with(&dir, one, &dir, other, rustix::fs::RenameFlags::EXCHANGE);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Swapper {
+    fn drop(&mut self) {
+        crate::sys::pidfd::send_signal(&self.0.pidfd, libc::SIGKILL).unwrap();
+        crate::sys::pidfd::reap(&self.0.pidfd).unwrap();
+    }
+}
+
 /// What `runc spec` writes, as far as the root filesystem is concerned.
 const DEFAULT: &str = r#"{"ociVersion": "1.3.0", "root": {"path": "rootfs", "readonly": true}, "mounts": [
     {"destination": "/proc", "type": "proc", "source": "proc"},

@@ -83,7 +83,7 @@ fn lines(json: &str, host: &Host, wanted: &[&str]) -> Vec<String> {
 fn one_mount_entry_becomes_one_line() {
     let rows = [
         (r#""destination": "/a", "source": "rel", "options": ["rbind", "ro"]"#, "rbind /bundle/rel; ro"),
-        (r#""destination": "a/b/../c", "source": "/s", "type": "bind", "options": ["mode=755"]"#, "bind /s; mode=755"),
+        (r#""destination": "a/b/../c", "source": "/s", "type": "bind", "options": ["mode=755"]"#, "bind /s"),
         (
             r#""destination": "/a", "source": "/s", "type": "ext4", "options": ["bind", "rro", "rslave"]"#,
             "bind /s; rro rslave",
@@ -94,7 +94,7 @@ fn one_mount_entry_becomes_one_line() {
         ),
         (
             r#""destination": "/a", "type": "ext4", "source": "/dev/vdb", "options": ["ro", "noatime"]"#,
-            "ext4 from /dev/vdb; noatime ro",
+            "ext4 from /dev/vdb; noatime ro ro",
         ),
         (
             r#""destination": "/a", "source": "/s", "options": ["bind", "ridmap"], "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}],
@@ -154,4 +154,23 @@ fn propagation_and_switch_follow_the_configuration() {
     assert_eq!(told("unbindable"), ["host's tree: rprivate", volume, "pivot_root", "root: unbindable"]);
     let plan = planned(&config("", ""), Path::new("/b"), &Host::modern(), &no_cgroups()).unwrap().to_string();
     assert!(plan.starts_with("root /b/r: a private tree, attached nowhere\n") && plan.contains("\nchroot\n"), "{plan}");
+}
+
+#[test]
+fn new_filesystems_carry_the_mount_label_where_selinux_is_on() {
+    let json = with_mounts(
+        r#"{"destination": "/a", "type": "tmpfs"}, {"destination": "/b", "source": "/b", "options": ["bind"]}"#,
+    )
+    .replace(r#""linux": {"#, r#""linux": {"mountLabel": "u:r:t:s0:c1,c2", "#);
+    let on = Host { selinux: true, ..Host::modern() };
+    let told = |host: &Host| lines(&json, host, &["mounts"]);
+    assert_eq!(
+        told(&on),
+        [
+            "mounts[0] (/proc): proc from proc",
+            "mounts[1] (/a): tmpfs from tmpfs; context=u:r:t:s0:c1,c2",
+            "mounts[2] (/b): bind /b"
+        ]
+    );
+    assert_eq!(told(&Host::modern())[1], "mounts[1] (/a): tmpfs from tmpfs");
 }

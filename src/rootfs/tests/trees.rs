@@ -307,3 +307,124 @@ fn cgroups_of_version_1_are_shown_as_on_the_host() {
         }
     });
 }
+
+#[test]
+fn cgroup2_is_mounted_in_a_cgroup_namespace_and_bound_without() {
+    let test = "rootfs::tests::trees::cgroup2_is_mounted_in_a_cgroup_namespace_and_bound_without";
+    inside(test, ROOT, |dir| {
+        let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
+        let Some(mount) = unified.into_iter().find(|path| path.join("cgroup.procs").exists()) else {
+            println!("skipped: no cgroup2");
+            return;
+        };
+        rootfs(dir, &["proc"]);
+        for private_namespace in [true, false] {
+            let hierarchy = Hierarchy { name: String::new(), mount: mount.clone(), directory: mount.clone() };
+            let cgroups = CgroupView { mode: CgroupMode::V2, hierarchies: vec![hierarchy], private_namespace };
+            let plan = planned(DEFAULT, dir, &Host::read(), &cgroups).unwrap();
+            let _root = plan.build(plan.prepare(None).unwrap()).unwrap();
+            let at = dir.join("rootfs/sys/fs/cgroup");
+            let (kind, options, _) = mounted(at.to_str().unwrap()).unwrap();
+            assert_eq!((kind.as_str(), options.as_str()), ("cgroup2", "ro,nosuid,nodev,noexec,relatime"));
+            crate::sys::mount::detach(dir.join("rootfs").to_str().unwrap()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn links_as_source_and_destination_are_followed_unless_told_otherwise() {
+    let test = "rootfs::tests::trees::links_as_source_and_destination_are_followed_unless_told_otherwise";
+    inside(test, ROOT, |dir| {
+        use std::os::unix::fs::symlink;
+        let root = rootfs(dir, &["proc", "real"]);
+        write(dir.join("file"), "content").unwrap();
+        symlink("file", dir.join("link")).unwrap();
+        symlink("real/end", root.join("followed")).unwrap();
+        symlink("real/never", root.join("covered")).unwrap();
+        let binds = r#"
+            {"destination": "/copied", "source": "link", "options": ["bind", "copy-symlink"]},
+            {"destination": "/followed", "source": "link", "options": ["bind"]},
+            {"destination": "/covered", "source": "file", "options": ["bind", "dest-nofollow"]}"#;
+        enter(&with_mounts(binds), dir).unwrap();
+        assert_eq!(std::fs::read_link("/copied").unwrap(), Path::new("file"));
+        assert_eq!(std::fs::read_to_string("/real/end").unwrap(), "content");
+        assert_eq!(std::fs::read_to_string("/covered").unwrap(), "content");
+        assert!(!Path::new("/real/never").exists());
+    });
+}
+
+#[test]
+fn a_mount_that_is_there_can_be_changed() {
+    inside("rootfs::tests::trees::a_mount_that_is_there_can_be_changed", ROOT, |dir| {
+        rootfs(dir, &["proc"]);
+        let mounts = r#"
+            {"destination": "/a", "type": "tmpfs", "options": ["size=64k"]},
+            {"destination": "/a", "options": ["remount", "ro", "nosuid", "size=128k"]}"#;
+        enter(&with_mounts(mounts), dir).unwrap();
+        assert_eq!(mounted("/a").unwrap().1, "ro,nosuid,relatime");
+        assert!(std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains("size=128k"));
+    });
+}
+
+/// The parent opens what the container's user may not reach, before the user namespace exists.
+#[test]
+fn a_new_user_namespace_gets_sources_that_it_could_not_open() {
+    inside("rootfs::tests::trees::a_new_user_namespace_gets_sources_that_it_could_not_open", ROOT, |dir| {
+        use crate::sys::clone::{Cloned, clone3};
+        use crate::sys::{files, pidfd};
+        rootfs(dir, &["proc"]);
+        std::fs::create_dir_all(dir.join("secret/volume")).unwrap();
+        write(dir.join("secret/volume/x"), "secret").unwrap();
+        std::fs::set_permissions(dir.join("secret"), std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+        for path in ["rootfs", "rootfs/proc", "secret/volume"] {
+            std::os::unix::fs::chown(dir.join(path), Some(100_000), Some(100_000)).unwrap();
+        }
+        let mounts = r#"{"destination": "/data", "source": "secret/volume", "options": ["rbind", "ro"]},
+            {"destination": "/dev", "type": "tmpfs", "options": ["mode=755"]}"#;
+        let range = r#"[{"containerID": 0, "hostID": 100000, "size": 1000}]"#;
+        let json = with_mounts(mounts)
+            .replace(r#"{"type": "mount"}"#, r#"{"type": "mount"}, {"type": "user"}"#)
+            .replace(r#""linux": {"#, &format!(r#""linux": {{"uidMappings": {range}, "gidMappings": {range}, "#));
+        let plan = planned(&json, dir, &Host::read(), &no_cgroups()).unwrap();
+        let prepared = plan.prepare(None).unwrap();
+        let (ready, told) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+        let flags =
+            libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC;
+        let child = match clone3(flags as u64, None).unwrap() {
+            Cloned::Parent(child) => child,
+            Cloned::Child => {
+                use std::io::{Read, Write};
+                let mut byte = [0u8];
+                (&ready.0).read_exact(&mut byte).unwrap();
+                crate::sys::credentials::set_gid(0).unwrap();
+                crate::sys::credentials::set_uid(0).unwrap();
+                let entered = || -> anyhow::Result<String> {
+                    let mut root = plan.build(prepared)?;
+                    root.pivot()?;
+                    root.finish()?;
+                    let read_only = errno(write("/data/x", "y")) == Some(libc::EROFS);
+                    let null = is_device("/dev/null", 1, 3);
+                    Ok(format!("{} {read_only} {null}", std::fs::read_to_string("/data/x")?))
+                };
+                let text = entered().unwrap_or_else(|error| format!("{error:#}"));
+                (&told.1).write_all(text.as_bytes()).unwrap();
+                drop(told);
+                loop {
+                    rustix::event::pause();
+                }
+            }
+        };
+        for file in ["uid_map", "gid_map"] {
+            files::write_value_at(rustix::fs::CWD, format!("/proc/{}/{file}", child.pid), "0 100000 1000").unwrap();
+        }
+        use std::io::{Read, Write};
+        (&ready.1).write_all(b"x").unwrap();
+        drop(told.1);
+        let mut text = String::new();
+        (&told.0).read_to_string(&mut text).unwrap();
+        pidfd::send_signal(&child.pidfd, libc::SIGKILL).unwrap();
+        pidfd::reap(&child.pidfd).unwrap();
+        assert_eq!(text, "secret true true");
+    });
+}
