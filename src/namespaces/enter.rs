@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The namespaces of a plan, open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Opened {
     borrow: Vec<(Join, OwnedFd)>,
     join: Vec<(Join, OwnedFd)>,

@@ -114,6 +114,8 @@ impl Init<'_> {
         *at = "hooks";
         let rooted = self.let_hooks_run(isolated)?;
         self.run(ROOTED, at)?;
+        *at = "descriptors";
+        self.close_what_is_the_hosts(end)?;
         *at = "process";
         match &self.plan.process {
             Some(process) => self.become_process(process, rooted, end, at),
@@ -140,6 +142,18 @@ impl Init<'_> {
             return Ok(());
         }
         become_root()
+    }
+
+    /// What init inherited from its parent, the lock on the container's state among it, goes before the container can
+    /// see this process, and not only with the execve (CVE-2024-21626).
+    fn close_what_is_the_hosts(&mut self, end: &ChildEnd) -> Result<()> {
+        self.root = None;
+        self.given.namespaces = namespaces::Opened::default();
+        let preserved = self.plan.process.as_ref().map_or(0, |process| process.descriptors.preserved);
+        let mut keep = vec![end.as_fd()];
+        keep.extend([&self.given.start, &self.given.outcome].into_iter().flatten().map(|fd| fd.as_fd()));
+        keep.extend(self.terminal.iter().flat_map(|terminal| [terminal.master.as_fd(), terminal.slave.as_fd()]));
+        Ok(files::close_all_but(3 + preserved, &keep)?)
     }
 
     fn let_hooks_run<'e>(&self, isolated: Child<'e, Isolated>) -> Result<Child<'e, Rooted>> {

@@ -86,6 +86,10 @@ fn live(plan: &Plan, mut given: Given<'_>, end: &ChildEnd, at: &mut &'static str
         None if plan.affinity.initial.is_none() => scheduling::reset_affinity(),
         None => {}
     }
+    *at = "descriptors";
+    let mut keep = vec![end.as_fd(), given.init];
+    keep.extend(given.root.as_ref().map(|root| root.as_fd()));
+    files::close_all_but(3 + plan.descriptors.preserved, &keep)?;
     *at = "namespaces";
     enter(&given)?;
     if given.helper {

@@ -2,7 +2,7 @@
 
 use super::{Asked, Result};
 use rustix::fs::{AtFlags, Mode, OFlags};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Opens `path` relative to `dir` with O_CLOEXEC.
@@ -112,4 +112,24 @@ pub fn create_new(path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()>
     let file = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::from_raw_mode(mode))
         .asked(|| format!("create {}", path.display()))?;
     write_fd(&file, bytes)
+}
+
+/// Closes every descriptor from `first` on but those of `keep` (close_range(2)), whoever opened them.
+///
+/// Only for a process that will use and drop nothing but what it keeps: a clone before its execve.
+pub fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    kept.dedup();
+    let mut from = first;
+    for end in kept.into_iter().chain([u32::MAX]) {
+        if end > from {
+            let last = if end == u32::MAX { end } else { end - 1 };
+            // SAFETY: close_range(2) takes numbers; by this function's contract nobody uses the closed descriptors again.
+            let returned = unsafe { libc::syscall(libc::SYS_close_range, from, last, 0) };
+            super::checked(returned).asked(|| format!("close_range {from} {last}"))?;
+        }
+        from = end.saturating_add(1);
+    }
+    Ok(())
 }
