@@ -45,7 +45,9 @@ impl Store {
     pub fn list(&self) -> Result<Vec<Tag>> {
         let index = read_index(self.root())?;
         let named = index.manifests.into_iter().filter_map(|mut descriptor| {
-            let reference = descriptor.annotations.as_mut()?.remove(REF_NAME)?;
+            let annotations = descriptor.annotations.as_mut()?;
+            let reference = annotations.remove(REF_NAME)?;
+            descriptor.annotations = descriptor.annotations.filter(|rest| !rest.is_empty());
             Some(Tag { reference, descriptor })
         });
         Ok(named.collect())

@@ -18,6 +18,7 @@
 //! reboot verifies what is still marked. A blob or layer that claims to be whole is whole, after any kill or crash.
 
 mod blob;
+mod bundles;
 mod garbage;
 mod index;
 mod layer;
@@ -25,6 +26,7 @@ mod ledger;
 mod lock;
 
 pub use blob::BlobWriter;
+pub use bundles::BundleUse;
 pub use garbage::{Collected, Problem};
 pub use index::Tag;
 pub use layer::{LayerDirectory, LayerDraft, LayerRecord};
@@ -133,3 +135,6 @@ fn make_directories(path: &Path) -> sys::Result<()> {
 pub(crate) fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
+
+#[cfg(test)]
+mod tests;

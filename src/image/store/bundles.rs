@@ -1,0 +1,60 @@
+//! Which bundles use which layers, so that `gc` leaves those alone.
+
+use super::Store;
+use crate::image::digest::Digest;
+use crate::sys::{self, Asked};
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A bundle that stands on layers of this store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleUse {
+    /// Where the bundle is (absolute).
+    pub path: PathBuf,
+    /// The image's manifest.
+    pub manifest: Digest,
+    /// Chain ids of its layers, lowest first.
+    pub chain_ids: Vec<Digest>,
+}
+
+impl Store {
+    /// Notes a bundle; goes before its mount.
+    pub(crate) fn note_bundle(&self, bundle: &BundleUse) -> Result<()> {
+        let directory = sys::files::open_at(self.root(), "ocicat/bundles", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let bytes = serde_json::to_vec(bundle).context("bundle record")?;
+        Ok(sys::files::replace_at(&directory, &name_of(&bundle.path), &bytes, 0o600)?)
+    }
+
+    /// Forgets a bundle.
+    pub(crate) fn forget_bundle(&self, path: &Path) -> Result<()> {
+        let name = format!("ocicat/bundles/{}", name_of(path));
+        match rustix::fs::unlinkat(self.root(), &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Ok(Err(errno).asked(|| format!("unlink {name}"))?),
+        }
+    }
+
+    /// The bundles that still exist; records of the others are removed.
+    pub fn bundles(&self) -> Result<Vec<BundleUse>> {
+        let mut bundles = Vec::new();
+        for name in self.names("ocicat/bundles")?.into_iter().filter(|name| !name.starts_with('.')) {
+            let path = format!("ocicat/bundles/{name}");
+            let file = sys::files::open_at(self.root(), &path, OFlags::RDONLY | OFlags::NOFOLLOW)?;
+            let bundle: BundleUse = serde_json::from_slice(&sys::files::read_fd(file, 1 << 20)?).context(path)?;
+            match rustix::fs::lstat(&bundle.path) {
+                Err(Errno::NOENT | Errno::NOTDIR) => self.forget_bundle(&bundle.path)?,
+                _ => bundles.push(bundle),
+            }
+        }
+        Ok(bundles)
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    Digest::of(path.as_os_str().as_bytes()).hex().to_owned()
+}

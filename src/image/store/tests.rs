@@ -1,0 +1,129 @@
+//! The store as other processes and other tools see it.
+
+use super::*;
+use crate::image::manifest::{Descriptor, media};
+use std::io::Write;
+
+fn store() -> (tempfile::TempDir, Store) {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(&place.path().join("a/b")).unwrap();
+    (place, store)
+}
+
+/// An image without content beside its documents: manifest, config and one layer.
+fn image(store: &Store, layer: &[u8]) -> Descriptor {
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+        Digest::of(layer)
+    );
+    let (config_digest, layer_digest) = (store.put(config.as_bytes()).unwrap(), store.put(layer).unwrap());
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"{}","digest":"{config_digest}","size":{}}},"layers":[{{"mediaType":"{}","digest":"{layer_digest}","size":{}}}]}}"#,
+        media::MANIFEST,
+        media::CONFIG,
+        config.len(),
+        media::LAYER,
+        layer.len(),
+    );
+    store.put(manifest.as_bytes()).unwrap();
+    Descriptor::of(media::MANIFEST, manifest.as_bytes())
+}
+
+#[test]
+fn a_name_points_to_the_last_thing_given() {
+    let (_place, store) = store();
+    let (one, two) = (image(&store, b"one"), image(&store, b"two"));
+    store.tag("x:1", &one).unwrap();
+    store.tag("y:1", &one).unwrap();
+    store.tag("x:1", &two).unwrap();
+    assert_eq!(store.resolve("x:1").unwrap(), Some(two));
+    let names: Vec<String> = store.list().unwrap().into_iter().map(|tag| tag.reference).collect();
+    assert_eq!(names, ["y:1", "x:1"]);
+    assert!(store.remove("y:1").unwrap() && !store.remove("y:1").unwrap());
+    assert!(store.tag("z", &Descriptor::of("x", b"not here")).is_err());
+}
+
+#[test]
+fn gc_keeps_what_names_and_bundles_need() {
+    let (place, store) = store();
+    let (one, two) = (image(&store, b"one"), image(&store, b"two"));
+    store.tag("x:1", &one).unwrap();
+    store
+        .note_bundle(&BundleUse {
+            path: place.path().to_owned(),
+            manifest: two.digest.clone(),
+            chain_ids: vec![Digest::of(b"two")],
+        })
+        .unwrap();
+    for layer in [b"one", b"two", b"ten"] {
+        let record = LayerRecord { diff_id: Digest::of(layer), entries: 0, bytes: 0 };
+        store.layer_draft().unwrap().publish(&Digest::of(layer), &record).unwrap();
+    }
+    store.put(b"nobody wants me").unwrap();
+    std::mem::forget(store.new_blob().unwrap());
+    assert_eq!(store.gc().unwrap(), Collected { blobs: 1, layers: 1, bytes: 15 });
+    assert_eq!(store.blobs().unwrap().len(), 6);
+    assert!(store.layer(&Digest::of(b"two")).is_some() && store.layer(&Digest::of(b"ten")).is_none());
+    assert_eq!(store.names("ocicat/tmp").unwrap(), Vec::<String>::new());
+    store.forget_bundle(place.path()).unwrap();
+    assert_eq!(store.gc().unwrap().blobs, 3);
+}
+
+#[test]
+fn check_finds_changed_and_missing_blobs() {
+    let (place, store) = store();
+    let one = image(&store, b"one");
+    store.tag("x:1", &one).unwrap();
+    assert_eq!(store.check().unwrap(), []);
+    let blob = place.path().join("a/b").join(blob_path(&Digest::of(b"one")));
+    std::fs::OpenOptions::new().append(true).open(blob).unwrap().write_all(b"more").unwrap();
+    let problems = store.check().unwrap();
+    assert_eq!(problems.len(), 1);
+    store.drop_blob(&problems[0].digest).unwrap();
+    assert!(store.check().unwrap()[0].what.contains("not here"));
+}
+
+#[test]
+fn what_another_boot_left_unsynced_is_verified() {
+    let (place, store) = store();
+    let path = place.path().join("a/b");
+    let (good, bad) = (store.put(b"good").unwrap(), store.put(b"bad").unwrap());
+    let layer = Digest::of(b"layer");
+    let record = LayerRecord { diff_id: layer.clone(), entries: 0, bytes: 0 };
+    store.layer_draft().unwrap().publish(&layer, &record).unwrap();
+    let blob = path.join(blob_path(&bad));
+    std::fs::OpenOptions::new().write(true).truncate(true).open(blob).unwrap();
+    drop(store);
+    let ledger = path.join("ocicat/unsynced");
+    let boot = std::fs::read_dir(&ledger).unwrap().next().unwrap().unwrap().path();
+    std::fs::rename(boot, ledger.join("another-boot")).unwrap();
+    let store = Store::open(&path).unwrap();
+    assert!(store.has(&good) && !store.has(&bad) && store.layer(&layer).is_none());
+    assert_eq!(std::fs::read_dir(ledger).unwrap().count(), 0);
+}
+
+#[test]
+fn a_synced_store_has_no_marks() {
+    let (_place, store) = store();
+    store.put(b"x").unwrap();
+    store.make_durable().unwrap();
+    let marks = store.names(&format!("ocicat/unsynced/{}", store.boot)).unwrap();
+    assert!(marks.is_empty(), "{marks:?}");
+}
+
+#[test]
+fn two_at_once_share_a_store() {
+    let (place, one) = store();
+    let two = Store::open(&place.path().join("a/b")).unwrap();
+    let digest = Digest::of(b"same");
+    let (mut a, mut b) = (one.blob_writer(&digest, Some(4)).unwrap(), two.blob_writer(&digest, Some(4)).unwrap());
+    a.write_all(b"same").unwrap();
+    b.write_all(b"same").unwrap();
+    a.finish().unwrap();
+    b.finish().unwrap();
+    assert!(one.has(&digest));
+    let held = one.lock_layer(&digest).unwrap();
+    assert!(two.try_lock_layer(&digest).unwrap().is_none());
+    drop(held);
+    assert!(two.try_lock_layer(&digest).unwrap().is_some());
+}
