@@ -89,6 +89,11 @@ impl Assembler {
         }
     }
 
+    /// True for the instruction made just before.
+    pub(super) fn is_last(&self, label: Label) -> bool {
+        label.0 + 1 == self.reversed.len()
+    }
+
     /// Instructions so far.
     pub(super) fn len(&self) -> usize {
         self.reversed.len()

@@ -29,10 +29,40 @@ const SKIPPED: u32 = u32::MAX;
 
 /// System calls that programs make all the time.
 const COMMON: [&str; 34] = [
-    "read", "write", "openat", "close", "fstat", "newfstatat", "mmap", "munmap", "mprotect", "brk", "futex", "lseek",
-    "epoll_wait", "epoll_pwait", "poll", "ppoll", "recvfrom", "sendto", "recvmsg", "sendmsg", "clock_gettime",
-    "clock_nanosleep", "rt_sigaction", "rt_sigprocmask", "getpid", "readv", "writev", "pread64", "fcntl", "ioctl",
-    "mmap2", "fstat64", "_llseek", "statx",
+    "read",
+    "write",
+    "openat",
+    "close",
+    "fstat",
+    "newfstatat",
+    "mmap",
+    "munmap",
+    "mprotect",
+    "brk",
+    "futex",
+    "lseek",
+    "epoll_wait",
+    "epoll_pwait",
+    "poll",
+    "ppoll",
+    "recvfrom",
+    "sendto",
+    "recvmsg",
+    "sendmsg",
+    "clock_gettime",
+    "clock_nanosleep",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "getpid",
+    "readv",
+    "writev",
+    "pread64",
+    "fcntl",
+    "ioctl",
+    "mmap2",
+    "fstat64",
+    "_llseek",
+    "statx",
 ];
 const COMMON_WEIGHT: u32 = 40;
 
@@ -85,6 +115,11 @@ impl Architecture {
         self.token == 0xc000_003e
     }
 
+    /// ARM's private calls are as old as the architecture, whatever their numbers.
+    fn private_numbers(&self) -> Option<(u32, u32)> {
+        (self.token == 0x4000_0028).then_some((tables::ARM_PRIVATE, tables::ARM_PRIVATE + 0x1_0000))
+    }
+
     fn brings_numbers_through_zero(&self) -> bool {
         self.token & 0xffff == 22
     }
@@ -112,8 +147,9 @@ fn section(profile: &Profile, architectures: &[&'static Architecture], assembler
     merge(&mut ranges);
     let mut tree = Tree { assembler, decisions: &decisions, blocks: Vec::new(), profile, big_endian: false };
     tree.big_endian = architectures.first().is_some_and(|a| a.big_endian);
-    tree.grow(&ranges);
-    Ok(assembler.before_last(LOAD, NUMBER))
+    let root = tree.grow(&ranges);
+    // A section that answers everything alike needs no number, and its answer may stand anywhere.
+    Ok(if assembler.is_last(root) { assembler.before_last(LOAD, NUMBER) } else { root })
 }
 
 /// Appends the ranges of one architecture's numbers, `first..=last`.
@@ -134,7 +170,14 @@ fn number_space(
             ranges.push(Range { first: from, decision: default, weight: 1 });
         }
         if let (Some((_, enosys)), true) = (newest, border < to) {
-            ranges.push(Range { first: from.max(border), decision: enosys, weight: 1 });
+            let start = from.max(border);
+            ranges.push(Range { first: start, decision: enosys, weight: 1 });
+            if let Some((private, end)) = architecture.private_numbers().filter(|(p, e)| start < *e && *p < to) {
+                ranges.push(Range { first: private.max(start), decision: default, weight: 1 });
+                if end < to {
+                    ranges.push(Range { first: end, decision: enosys, weight: 1 });
+                }
+            }
         }
     };
     let weights: Vec<u32> = common_numbers(architecture);

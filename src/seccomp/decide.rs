@@ -87,9 +87,11 @@ pub(super) fn decide(profile: &Profile, architecture: &Architecture) -> Result<V
     Ok(decisions)
 }
 
-/// The greatest system call number that the profile names on this architecture.
+/// The greatest system call number that the profile names on this architecture, be it by what a carrier carries.
 pub(super) fn newest(profile: &Profile, architecture: &Architecture) -> Option<u32> {
-    let numbers = profile.named.iter().filter_map(|row| row.number(architecture.column));
+    let carriers = carriers(architecture);
+    let carrier = |row| carriers.iter().find(|(carried, ..)| carried == row).map(|(_, number, _)| *number);
+    let numbers = profile.named.iter().filter_map(|row| row.number(architecture.column).max(carrier(row)));
     numbers.filter(|n| !tables::is_private(*n)).max().map(|n| n | architecture.number_bit)
 }
 

@@ -99,10 +99,17 @@ pub(super) struct Profile {
 
 /// Checks the whole profile for a machine of the architecture `native`.
 pub(super) fn read(profile: &config::Seccomp, native: &'static Architecture) -> Result<Profile> {
-    let default =
-        answer(&profile.default_action, profile.default_errno_ret, "linux.seccomp", "defaultAction", "defaultErrnoRet")?;
+    let default = answer(
+        &profile.default_action,
+        profile.default_errno_ret,
+        "linux.seccomp",
+        "defaultAction",
+        "defaultErrnoRet",
+    )?;
     if default == NOTIFY {
-        bail!("linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be the default action: the agent would have to answer before it has the descriptor");
+        bail!(
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be the default action: the agent would have to answer before it has the descriptor"
+        );
     }
     let mut checked = Profile {
         default,
@@ -149,7 +156,9 @@ fn read_rule(place: usize, rule: &config::SyscallRule, checked: &mut Profile) ->
     let mut calls = Vec::with_capacity(rule.names.len());
     for (i, name) in rule.names.iter().enumerate() {
         if answer == NOTIFY && (name == "sendmsg" || name == "write") {
-            bail!("{at}.names[{i}]: SCMP_ACT_NOTIFY cannot be used for {name}: the runtime needs it to hand over the descriptor of the notifications");
+            bail!(
+                "{at}.names[{i}]: SCMP_ACT_NOTIFY cannot be used for {name}: the runtime needs it to hand over the descriptor of the notifications"
+            );
         }
         match tables::find(name) {
             Some(row) => calls.push(row),

@@ -4,15 +4,31 @@
 const SOURCE: &[u8] = include_bytes!("tables/syscalls.tsv");
 /// Columns of the data file, in its order.
 pub(super) const COLUMNS: [&str; 18] = [
-    "x86_64", "x86", "x32", "aarch64", "arm", "riscv64", "loongarch64", "ppc", "ppc64", "s390", "s390x", "mips",
-    "mips64", "mips64n32", "parisc", "parisc64", "m68k", "sh",
+    "x86_64",
+    "x86",
+    "x32",
+    "aarch64",
+    "arm",
+    "riscv64",
+    "loongarch64",
+    "ppc",
+    "ppc64",
+    "s390",
+    "s390x",
+    "mips",
+    "mips64",
+    "mips64n32",
+    "parisc",
+    "parisc64",
+    "m68k",
+    "sh",
 ];
 const ROWS: usize = count_rows();
 /// Slots of the hash of names: a power of two, at least twice as many as rows.
 const SLOTS: usize = 2048;
 const NONE: u16 = u16::MAX;
 /// ARM's private calls are 0x0f0000 + n (arch/arm/include/uapi/asm/unistd.h); they are kept as 0xff00 + n.
-const ARM_PRIVATE: u32 = 0x000f_0000;
+pub(super) const ARM_PRIVATE: u32 = 0x000f_0000;
 const ARM_PRIVATE_KEPT: u16 = 0xff00;
 
 struct Table {
@@ -122,8 +138,7 @@ const fn cell(from: usize, to: usize) -> u16 {
 
 /// Runs at compile time only, where an index out of bounds is an error of the build and never a panic.
 const fn read() -> Table {
-    let mut table =
-        Table { names: [(0, 0); ROWS], numbers: [[NONE; ROWS]; COLUMNS.len()], slots: [NONE; SLOTS] };
+    let mut table = Table { names: [(0, 0); ROWS], numbers: [[NONE; ROWS]; COLUMNS.len()], slots: [NONE; SLOTS] };
     let mut at = 0;
     while SOURCE[at] == b'#' {
         at = line_end(at) + 1;
