@@ -1,5 +1,5 @@
 //! The session keyring `_ses.ID` of a container (session-keyring(7)): without one of its own the container could read the
-//! keys of whoever started it.
+//! keys of whoever started it. A process of `exec` joins the same one by its name.
 
 use crate::sys;
 use crate::sys::procfs::Procfs;
@@ -20,12 +20,35 @@ pub fn plan(id: &str, no_new_keyring: bool, selinux_label: Option<&str>) -> Opti
     (!no_new_keyring).then(|| Plan { name: format!("_ses.{id}"), label })
 }
 
-/// Joins the keyring, or makes it. A kernel or seccomp filter without keys (ENOSYS, EPERM) and a user at the quota
-/// of keys (EDQUOT) do not stop a container: it has then no keyring at all or the empty one of its user namespace.
+/// Everything for the possessor; view, read, link, and beyond the kernel's default search for the user: without it a process of
+/// `exec` would not find the keyring by its name and make another one.
+const PERMISSIONS: u32 = 0x3f1b_0000;
+
+/// Joins the keyring, or makes it. Where there are no keys (ENOSYS) or a filter around the runtime forbids them (EPERM,
+/// EACCES), the container has none either and nothing is lost. A full quota is an error: the container would keep the
+/// caller's keyring.
 pub fn apply(plan: &Plan, procfs: &mut Option<Procfs>) -> Result<()> {
-    let _ = procfs;
-    match sys::keys::join_session(&plan.name) {
-        Ok(_) => Ok(()),
+    const KEYCREATE: &str = "self/attr/keycreate";
+    if let Some(label) = &plan.label {
+        if procfs.is_none() {
+            *procfs = Some(Procfs::open_processes()?);
+        }
+        if let Some(procfs) = procfs {
+            procfs.write(KEYCREATE, label).context("process.selinuxLabel, for the session keyring")?;
+        }
+    }
+    let joined = sys::keys::join_session(&plan.name);
+    if let (Some(_), Some(procfs)) = (&plan.label, procfs) {
+        procfs.write(KEYCREATE, "\0").context("process.selinuxLabel, for the session keyring")?;
+    }
+    match joined {
+        // Zero: it is this process' session keyring already.
+        Ok(0) => Ok(()),
+        Ok(serial) => Ok(sys::keys::set_permissions(serial, PERMISSIONS).context("session keyring")?),
+        Err(error) if matches!(error.errno.0, libc::ENOSYS | libc::EPERM | libc::EACCES) => Ok(()),
+        Err(error) if error.errno.0 == libc::EDQUOT => Err(error).context(
+            "session keyring: this user has no room for keys (/proc/sys/kernel/keys/maxkeys), see --no-new-keyring",
+        ),
         Err(error) => Err(error).context("session keyring"),
     }
 }
@@ -33,5 +56,27 @@ pub fn apply(plan: &Plan, procfs: &mut Option<Procfs>) -> Result<()> {
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "session keyring {}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_process_finds_the_same_keyring_by_its_name() {
+        let said = sys::forked::in_child(|| {
+            let plan = plan(&format!("test-{}", std::process::id()), false, None).unwrap();
+            let join = || {
+                sys::keys::join_session("somewhere else").map_err(|e| e.to_string())?;
+                apply(&plan, &mut None).map_err(|e| format!("{e:#}"))?;
+                sys::keys::join_session("somewhere else").map_err(|e| e.to_string())?;
+                sys::keys::join_session(&plan.name).map_err(|e| e.to_string())
+            };
+            let (first, second) = (join()?, join()?);
+            let described = sys::keys::describe(first).map_err(|e| e.to_string())?;
+            Ok(format!("{} {}", first == second, described.split(';').nth(3).unwrap_or_default()))
+        });
+        assert_eq!(said.unwrap(), "true 3f1b0000");
     }
 }

@@ -1,9 +1,18 @@
 //! `process.apparmorProfile` and `process.selinuxLabel`: the label that the kernel gives to the next program.
+//!
+//! Both are written to a file of the process' own `attr` directory, through a private procfs only (CVE-2019-16884,
+//! CVE-2025-52881), by the launcher: the kernel applies them at the next execve, which must be that of the program.
+//!
+//! A label on a host without that LSM is an error: config.md makes the fields optional to write and not to obey, and
+//! runtime.md ("Create") wants an error for every property that cannot be applied. A container that its author believes to
+//! be confined would run unconfined otherwise. (runtime-tools' process_apparmor_profile passes only where this is
+//! tolerated.) `unconfined` and the empty text ask for nothing.
 
 use crate::config::Process;
 use crate::host::Host;
 use crate::sys::procfs::Procfs;
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use rustix::fs::OFlags;
 
 /// One write to a file of `/proc/self/attr`, done right before the last execve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,18 +27,91 @@ pub struct Plan {
 
 /// `None` where no label is asked for.
 pub fn plan(process: &Process, host: &Host) -> Result<Option<Plan>> {
-    let _ = (process, host);
-    Ok(None)
+    let profile = process.apparmor_profile.as_deref().filter(|profile| !profile.is_empty());
+    let label = process.selinux_label.as_deref().filter(|label| !label.is_empty());
+    for (place, text) in [("process.apparmorProfile", profile), ("process.selinuxLabel", label)] {
+        if text.is_some_and(|text| text.contains(['\0', '\n'])) {
+            bail!("{place}: a label has neither line ends nor zero bytes");
+        }
+    }
+    match (profile, label) {
+        (None, None) => Ok(None),
+        (Some("unconfined"), None) if !host.apparmor => Ok(None),
+        (Some(profile), _) if !host.apparmor => {
+            bail!("process.apparmorProfile: {profile:?} cannot be applied, AppArmor is not enabled on this host")
+        }
+        (_, Some(label)) if !host.selinux => {
+            bail!("process.selinuxLabel: {label:?} cannot be applied, SELinux is not enabled on this host")
+        }
+        (Some(_), Some(_)) => {
+            bail!("process.apparmorProfile: there is a process.selinuxLabel too, only one can be applied")
+        }
+        // KERNEL(5.8): a directory for each LSM; before, the one file belongs to whichever LSM is the major one.
+        (Some(profile), None) => Ok(Some(Plan {
+            place: "process.apparmorProfile",
+            file: if host.kernel >= (5, 8) { "self/attr/apparmor/exec" } else { "self/attr/exec" },
+            text: format!("exec {profile}"),
+        })),
+        (None, Some(label)) => {
+            Ok(Some(Plan { place: "process.selinuxLabel", file: "self/attr/exec", text: label.to_owned() }))
+        }
+    }
 }
 
 /// Checks that the attribute file exists, so that a missing LSM is an error of `create` and not of `start`.
 pub fn check(plan: &Plan, procfs: &Procfs) -> Result<()> {
-    let _ = (plan, procfs);
+    procfs.open_file(plan.file, OFlags::PATH).context(plan.place)?;
     Ok(())
 }
 
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "label {} <- {}", self.file, self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_that_cannot_be_applied_is_an_error() {
+        let none = Host::modern();
+        let apparmor = Host { apparmor: true, ..Host::modern() };
+        let old = Host { kernel: (5, 4), ..apparmor.clone() };
+        let selinux = Host { selinux: true, ..Host::modern() };
+        let rows = [
+            (&none, "{}", "nothing"),
+            (&none, r#"{"apparmorProfile": ""}"#, "nothing"),
+            (&none, r#"{"apparmorProfile": "unconfined"}"#, "nothing"),
+            (
+                &none,
+                r#"{"apparmorProfile": "p"}"#,
+                "process.apparmorProfile: \"p\" cannot be applied, AppArmor is not enabled on this host",
+            ),
+            (&apparmor, r#"{"apparmorProfile": "p"}"#, "label self/attr/apparmor/exec <- exec p"),
+            (&apparmor, r#"{"apparmorProfile": "unconfined"}"#, "label self/attr/apparmor/exec <- exec unconfined"),
+            (&old, r#"{"apparmorProfile": "p"}"#, "label self/attr/exec <- exec p"),
+            (
+                &apparmor,
+                "{\"apparmorProfile\": \"p\\nq\"}",
+                "process.apparmorProfile: a label has neither line ends nor zero bytes",
+            ),
+            (
+                &apparmor,
+                r#"{"selinuxLabel": "u:r:t:s0"}"#,
+                "process.selinuxLabel: \"u:r:t:s0\" cannot be applied, SELinux is not enabled on this host",
+            ),
+            (&selinux, r#"{"selinuxLabel": "u:r:t:s0"}"#, "label self/attr/exec <- u:r:t:s0"),
+        ];
+        for (host, process, expected) in rows {
+            let process: Process = serde_json::from_str(process).unwrap();
+            let shown = match plan(&process, host) {
+                Ok(None) => "nothing".to_owned(),
+                Ok(Some(plan)) => plan.to_string().trim_end().to_owned(),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(shown, expected);
+        }
     }
 }

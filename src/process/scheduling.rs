@@ -1,6 +1,6 @@
 //! `process.scheduler`, `process.ioPriority` and `process.execCPUAffinity`.
 
-use crate::config::Process;
+use crate::config::{IoPriority, Process, Scheduler};
 use crate::sys::scheduling::{self as sys, SchedulingAttributes};
 use anyhow::{Context, Result, bail};
 
@@ -13,10 +13,70 @@ pub struct Plan {
     pub io_priority: Option<(u32, u32)>,
 }
 
-/// Words to numbers.
+/// include/uapi/linux/sched.h, by number.
+const POLICIES: [&str; 7] =
+    ["SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_ISO", "SCHED_IDLE", "SCHED_DEADLINE"];
+
+/// By bit.
+const FLAGS: [&str; 7] = [
+    "SCHED_FLAG_RESET_ON_FORK",
+    "SCHED_FLAG_RECLAIM",
+    "SCHED_FLAG_DL_OVERRUN",
+    "SCHED_FLAG_KEEP_POLICY",
+    "SCHED_FLAG_KEEP_PARAMS",
+    "SCHED_FLAG_UTIL_CLAMP_MIN",
+    "SCHED_FLAG_UTIL_CLAMP_MAX",
+];
+
+/// include/uapi/linux/ioprio.h, by number.
+const CLASSES: [&str; 4] = ["IOPRIO_CLASS_NONE", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"];
+
+/// Words to numbers (config.md, "scheduler" and "ioPriority").
 pub fn plan(process: &Process) -> Result<Plan> {
-    let _ = process;
-    Ok(Plan::default())
+    let scheduler = process.scheduler.as_ref().map(attributes).transpose()?;
+    let io_priority = process.io_priority.as_ref().map(io_priority).transpose()?;
+    Ok(Plan { scheduler, io_priority })
+}
+
+fn attributes(asked: &Scheduler) -> Result<SchedulingAttributes> {
+    let Some(policy) = POLICIES.iter().position(|word| *word == asked.policy) else {
+        bail!("process.scheduler.policy: unknown policy {:?}", asked.policy);
+    };
+    let mut flags = 0;
+    for (index, flag) in asked.flags.iter().enumerate() {
+        let Some(bit) = FLAGS.iter().position(|word| word == flag) else {
+            bail!("process.scheduler.flags[{index}]: unknown flag {flag:?}");
+        };
+        flags |= 1 << bit;
+    }
+    let nice = asked.nice.unwrap_or(0);
+    if !(-20..=19).contains(&nice) {
+        bail!("process.scheduler.nice: {nice} is outside of -20 to 19");
+    }
+    let Ok(priority) = u32::try_from(asked.priority.unwrap_or(0)) else {
+        bail!("process.scheduler.priority: {} is negative", asked.priority.unwrap_or(0));
+    };
+    if priority != 0 && !matches!(asked.policy.as_str(), "SCHED_FIFO" | "SCHED_RR") {
+        bail!("process.scheduler.priority: only SCHED_FIFO and SCHED_RR have one");
+    }
+    let times = [("runtime", asked.runtime), ("deadline", asked.deadline), ("period", asked.period)];
+    let [runtime, deadline, period] = times.map(|(_, time)| time.unwrap_or(0));
+    if let Some((name, _)) = times.iter().find(|(_, time)| time.unwrap_or(0) != 0)
+        && asked.policy != "SCHED_DEADLINE"
+    {
+        bail!("process.scheduler.{name}: only SCHED_DEADLINE has one");
+    }
+    Ok(SchedulingAttributes { size: 0, policy: policy as u32, flags, nice, priority, runtime, deadline, period })
+}
+
+fn io_priority(asked: &IoPriority) -> Result<(u32, u32)> {
+    let Some(class) = CLASSES.iter().position(|word| *word == asked.class) else {
+        bail!("process.ioPriority.class: unknown class {:?}", asked.class);
+    };
+    match u32::try_from(asked.priority) {
+        Ok(level @ 0..=7) => Ok((class as u32, level)),
+        _ => bail!("process.ioPriority.priority: {} is outside of 0 to 7", asked.priority),
+    }
 }
 
 /// Sets scheduling policy and I/O priority of the calling process; before the capabilities go.
@@ -32,11 +92,16 @@ pub fn apply(plan: &Plan) -> Result<()> {
 
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(attributes) = &self.scheduler {
-            writeln!(f, "scheduler {attributes:?}")?;
+        let word = |words: &[&'static str], number: u32| words.get(number as usize).copied().unwrap_or("unknown");
+        if let Some(a) = &self.scheduler {
+            write!(f, "scheduler {} nice={} priority={}", word(&POLICIES, a.policy), a.nice, a.priority)?;
+            write!(f, " runtime={} deadline={} period={}", a.runtime, a.deadline, a.period)?;
+            let set = |bit: &usize| a.flags & (1 << bit) != 0;
+            (0..FLAGS.len()).filter(set).try_for_each(|bit| write!(f, " {}", word(&FLAGS, bit as u32)))?;
+            writeln!(f)?;
         }
         if let Some((class, level)) = self.io_priority {
-            writeln!(f, "io priority class={class} level={level}")?;
+            writeln!(f, "io priority {} {level}", word(&CLASSES, class))?;
         }
         Ok(())
     }
@@ -95,4 +160,92 @@ pub fn number_list(text: &str) -> Result<Vec<u64>> {
         }
     }
     Ok(mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(process: &str) -> String {
+        let process: Process = serde_json::from_str(process).unwrap();
+        plan(&process).map_or_else(|error| error.to_string(), |plan| plan.to_string().trim_end().to_owned())
+    }
+
+    #[test]
+    fn words_become_numbers_and_wrong_ones_are_named() {
+        let rows = [
+            ("{}", ""),
+            (
+                r#"{"scheduler": {"policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}}"#,
+                "scheduler SCHED_BATCH nice=5 priority=0 runtime=0 deadline=0 period=0 SCHED_FLAG_RESET_ON_FORK",
+            ),
+            (
+                r#"{"scheduler": {"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3}}"#,
+                "scheduler SCHED_DEADLINE nice=0 priority=0 runtime=1 deadline=2 period=3",
+            ),
+            (r#"{"scheduler": {"policy": "SCHED_X"}}"#, "process.scheduler.policy: unknown policy \"SCHED_X\""),
+            (
+                r#"{"scheduler": {"policy": "SCHED_RR", "flags": ["F"]}}"#,
+                "process.scheduler.flags[0]: unknown flag \"F\"",
+            ),
+            (
+                r#"{"scheduler": {"policy": "SCHED_OTHER", "nice": 20}}"#,
+                "process.scheduler.nice: 20 is outside of -20 to 19",
+            ),
+            (
+                r#"{"scheduler": {"policy": "SCHED_OTHER", "priority": 1}}"#,
+                "process.scheduler.priority: only SCHED_FIFO and SCHED_RR have one",
+            ),
+            (
+                r#"{"scheduler": {"policy": "SCHED_RR", "period": 1}}"#,
+                "process.scheduler.period: only SCHED_DEADLINE has one",
+            ),
+            (r#"{"ioPriority": {"class": "IOPRIO_CLASS_RT", "priority": 4}}"#, "io priority IOPRIO_CLASS_RT 4"),
+            (
+                r#"{"ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 8}}"#,
+                "process.ioPriority.priority: 8 is outside of 0 to 7",
+            ),
+            (r#"{"ioPriority": {"class": "BE"}}"#, "process.ioPriority.class: unknown class \"BE\""),
+        ];
+        for (process, expected) in rows {
+            assert_eq!(shown(process), expected, "{process}");
+        }
+    }
+
+    #[test]
+    fn lists_of_cpus_become_masks() {
+        let rows: [(&str, std::result::Result<&[u64], &str>); 8] = [
+            ("0", Ok(&[1])),
+            ("0-3,7", Ok(&[0b1000_1111])),
+            ("64", Ok(&[0, 1])),
+            (" 1 , 3 ", Ok(&[0b1010])),
+            ("1-", Err("\"1-\" is no list of numbers like 0-3,7")),
+            ("3-1", Err("\"3-1\": the range 3-1 is empty or too large")),
+            ("0-99999999999", Err("\"0-99999999999\": the range 0-99999999999 is empty or too large")),
+            ("a", Err("\"a\" is no list of numbers like 0-3,7")),
+        ];
+        for (list, expected) in rows {
+            let parsed = number_list(list).map_err(|error| error.to_string());
+            assert_eq!(parsed.as_deref().map_err(String::as_str), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn policy_priority_and_affinity_are_really_set() {
+        let said = crate::sys::forked::in_child(|| {
+            let process = r#"{"scheduler": {"policy": "SCHED_BATCH", "nice": 7},
+                              "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 6},
+                              "execCPUAffinity": {"initial": "0"}}"#;
+            let process: Process = serde_json::from_str(process).unwrap();
+            apply(&plan(&process).unwrap()).map_err(|error| format!("{error:#}"))?;
+            set_affinity(&affinity(&process).unwrap().initial.unwrap()).map_err(|error| format!("{error:#}"))?;
+            let narrow = sys::affinity().unwrap();
+            reset_affinity();
+            let wide = sys::affinity().unwrap() != narrow;
+            let status = std::fs::read_to_string("/proc/self/stat").unwrap();
+            let fields: Vec<_> = status.rsplit_once(')').unwrap().1.split_whitespace().collect();
+            Ok(format!("nice={} policy={} {:?} wider={wide}", fields[16], fields[38], narrow.first()))
+        });
+        assert_eq!(said.unwrap(), "nice=7 policy=3 Some(1) wider=true");
+    }
 }
