@@ -22,6 +22,7 @@ pub mod launcher;
 pub mod limits;
 pub mod memory;
 pub mod mount;
+pub mod netlink;
 pub mod nodes;
 pub mod pidfd;
 pub mod proc;
