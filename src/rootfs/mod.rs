@@ -3,6 +3,8 @@
 //! [`plan::plan`] decides from config.json and the host; [`Plan::prepare`] opens in the parent what only the parent may
 //! open; [`Plan::build`] makes the tree in the child's mount namespace; [`Root::pivot`] and [`Root::finish`] enter and
 //! close it. Everything inside the root is found by openat2(2) from its descriptor and used by descriptor.
+//!
+//! KERNEL(5.12): mount_setattr(2) is the newest call without which nothing works.
 
 mod build;
 mod cgroupfs;

@@ -7,6 +7,7 @@ use crate::config::{Config, IdMapping, Linux};
 use crate::host::{CgroupMode, Host};
 use crate::sys::mount::Propagation;
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// One cgroup hierarchy as the container may see it.
@@ -101,6 +102,10 @@ pub fn plan(request: &Request<'_>) -> Result<Plan> {
     let root = request.config.root.as_ref().context("root is missing")?;
     ensure!(!root.path.as_os_str().is_empty(), "root.path is empty");
     let root_propagation = root_propagation(linux.rootfs_propagation.as_deref())?;
+    if let Some(label) = linux.mount_label.as_ref().filter(|label| !label.is_empty() && !request.host.selinux) {
+        // runtime.md, "create": what is set must be applied, or it is an error.
+        bail!("linux.mountLabel: {label:?} cannot be applied, SELinux is not enabled on this host");
+    }
     let facts = facts(request, linux, root_propagation);
     let mut mounts = Vec::with_capacity(request.config.mounts.len());
     for (index, mount) in request.config.mounts.iter().enumerate() {
@@ -137,7 +142,7 @@ fn facts(request: &Request<'_>, linux: &Linux, root_propagation: Option<(Propaga
     let new = |kind: &str| namespace(kind).is_some_and(|namespace| is_new(namespace.path.as_deref()));
     let joins = |kind: &str| namespace(kind).is_some_and(|namespace| !is_new(namespace.path.as_deref()));
     let mapped = request.new_user_namespace && !linux.uid_mappings.is_empty() && !linux.gid_mappings.is_empty();
-    let label = linux.mount_label.as_ref().filter(|label| request.host.selinux && !label.is_empty());
+    let label = linux.mount_label.as_ref().filter(|label| !label.is_empty());
     let label_kind = request.config.annotations.get("run.oci.mount_context_type").map_or("context", String::as_str);
     Facts {
         user_namespace: request.new_user_namespace || joins("user") || request.host.rootless(),
@@ -186,11 +191,11 @@ fn absolute(paths: &[PathBuf], place: &str) -> Result<Vec<PathBuf>> {
 
 /// A filesystem that later mountpoints or devices are made in directly is kept open: no path is looked up for them.
 fn keep_what_is_built_upon(mounts: &mut [Entry], devices: Option<&Devices>) {
-    let parents: Vec<Option<PathBuf>> = mounts.iter().map(|entry| entry.target.parent().map(Path::to_owned)).collect();
-    for (index, entry) in mounts.iter_mut().enumerate() {
-        let later = parents.iter().skip(index + 1).flatten().any(|parent| *parent == entry.target);
+    let mut later = BTreeSet::new();
+    for entry in mounts.iter_mut().rev() {
         let for_devices = devices.is_some() && entry.target == Path::new("dev");
-        entry.kept = matches!(entry.what, What::Filesystem(_)) && (later || for_devices);
+        entry.kept = matches!(entry.what, What::Filesystem(_)) && (for_devices || later.contains(&entry.target));
+        later.extend(entry.target.parent().map(Path::to_owned));
     }
 }
 

@@ -3,6 +3,8 @@
 //! A tree is made in a process of its own: the test starts its own binary again below unshare(1), with itself as the
 //! only test. So a mount that went wrong is gone with that process, and the host never sees one.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own trees, and nobody else is in them")]
+
 mod attacks;
 mod plans;
 mod trees;
