@@ -275,10 +275,11 @@ fn delete_force_ends_the_whole_tree_of_a_container_in_the_hosts_pid_namespace() 
 #[test]
 fn delete_force_ends_processes_that_the_first_process_left_behind() {
     let container = Container::new().without_namespace("pid");
-    let mut ready = container.fifo("ready");
-    let container = container.shell("sleep 1000 & echo up > /ready").detached();
+    let (mut ready, mut go) = (container.fifo("ready"), container.fifo("go"));
+    let container = container.shell("sleep 1000 & echo up > /ready; read word < /go").detached();
     let pid = container.pid();
     assert_eq!(ready.line(), "up");
+    go.tell("go\n");
     container::wait_pid(pid);
     assert_eq!(container.status(), "stopped");
     container.call(&["delete", "--force", &container.id]).ok();

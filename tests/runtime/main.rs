@@ -15,3 +15,6 @@ mod common;
 mod exec;
 mod lifecycle;
 mod mounts;
+mod devices;
+mod namespaces;
+mod process;
