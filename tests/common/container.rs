@@ -1,7 +1,7 @@
 //! A container of a test: its bundle, the calls on it, and what must not be left of it.
 
 use super::host;
-use super::outcome::{Outcome, content, finish, finish_within, readable_within};
+use super::outcome::{Outcome, content, finish, readable_within, try_finish};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -564,7 +564,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         let gone = !self.root().join(&self.id).exists();
-        let deleted = finish_within(self.command(&["delete", "--force", &self.id]), Duration::from_secs(30));
+        let deleted = try_finish(self.command(&["delete", "--force", &self.id]), Duration::from_secs(30));
         self.release();
         let left = self.leftovers();
         if !left.is_empty() {
@@ -574,6 +574,7 @@ impl Drop for Container {
             let _ = fs::remove_dir_all(&self.dir);
         }
         if !std::thread::panicking() {
+            let deleted = deleted.unwrap_or_else(|why| panic!("{why}"));
             assert!(deleted.code == 0 || gone, "{deleted}");
             assert!(left.is_empty(), "left behind after `delete --force`:\n{}", left.join("\n"));
         }

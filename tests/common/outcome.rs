@@ -117,21 +117,44 @@ pub fn finish(command: Command) -> Outcome {
 
 /// Runs the command to its end. Panics with what it was doing when the deadline passes.
 #[track_caller]
-pub fn finish_within(mut command: Command, limit: Duration) -> Outcome {
+pub fn finish_within(command: Command, limit: Duration) -> Outcome {
+    match try_finish(command, limit) {
+        Ok(outcome) => outcome,
+        Err(why) => panic!("{why}"),
+    }
+}
+
+/// Runs the command to its end; the error tells what it was doing when the deadline passed.
+pub fn try_finish(mut command: Command, limit: Duration) -> Result<Outcome, String> {
     let (mut out, mut err) = (scratch(), scratch());
     command.stdout(Stdio::from(out.try_clone().unwrap())).stderr(Stdio::from(err.try_clone().unwrap()));
     let asked = shown(&command);
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{asked}: {error}"));
-    let ended = ends_within(&child, limit);
-    if !ended {
+    let mut child = command.spawn().map_err(|error| format!("{asked}: {error}"))?;
+    if !ends_within(&child, limit) {
         let doing = doing(child.id());
         let _ = child.kill();
         let _ = child.wait();
-        panic!("`{asked}` did not end in {limit:?}; it was at:\n{doing}--- its error output\n{}", content(&mut err));
+        return Err(format!(
+            "`{asked}` did not end in {limit:?}; it was at:\n{doing}\n--- its error output\n{}",
+            content(&mut err)
+        ));
     }
     let status = child.wait().unwrap();
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    Outcome { code, out: content(&mut out), err: content(&mut err), asked }
+    Ok(Outcome { code, out: content(&mut out), err: content(&mut err), asked })
+}
+
+/// Waits at most 30 seconds for a child, then kills it: its exit code, or 128 and the signal.
+#[track_caller]
+pub fn code_of(child: &mut Child) -> i32 {
+    if !ends_within(child, Duration::from_secs(30)) {
+        let doing = doing(child.id());
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("did not end: {doing}");
+    }
+    let status = child.wait().unwrap();
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
 /// Waits for the end of a child without reaping it.

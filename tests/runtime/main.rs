@@ -12,9 +12,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod exec;
-mod lifecycle;
-mod mounts;
+mod cgroups;
+mod descriptors;
 mod devices;
+mod exec;
+mod hooks;
+mod lifecycle;
+mod listing;
+mod mounts;
 mod namespaces;
 mod process;
+mod signals;
+mod terminals;

@@ -3,10 +3,22 @@
 use crate::common::*;
 use std::fs;
 
-const KINDS: [(&str, &str); 8] = [("pid", "pid"), ("network", "net"), ("mount", "mnt"), ("ipc", "ipc"), ("uts", "uts"), ("user", "user"), ("cgroup", "cgroup"), ("time", "time")];
+const KINDS: [(&str, &str); 8] = [
+    ("pid", "pid"),
+    ("network", "net"),
+    ("mount", "mnt"),
+    ("ipc", "ipc"),
+    ("uts", "uts"),
+    ("user", "user"),
+    ("cgroup", "cgroup"),
+    ("time", "time"),
+];
 
 fn links(container: Container) -> Outcome {
-    container.shell("cd /proc/self/ns; for n in pid net mnt ipc uts user cgroup time; do echo $n=$(readlink $n); done").run().ok()
+    container
+        .shell("cd /proc/self/ns; for n in pid net mnt ipc uts user cgroup time; do echo $n=$(readlink $n); done")
+        .run()
+        .ok()
 }
 
 #[test]
@@ -55,7 +67,8 @@ fn each_kind_can_be_joined_by_path() {
             continue;
         }
         let path = format!("/proc/{pid}/ns/{link}");
-        let mut joined = Container::new().without_namespace(kind).set("/linux/namespaces/-", json!({"type": kind, "path": path}));
+        let mut joined =
+            Container::new().without_namespace(kind).set("/linux/namespaces/-", json!({"type": kind, "path": path}));
         if kind == "uts" {
             joined.config.as_object_mut().unwrap().remove("hostname");
         }
@@ -81,7 +94,8 @@ fn a_joined_user_namespace_gives_its_ids() {
     only_ocicat!("runc 1.1 wants mappings too");
     let owner = Container::new().user_namespace().sleeping();
     let pid = owner.pid();
-    let joined = Container::new().set("/linux/namespaces/-", json!({"type": "user", "path": format!("/proc/{pid}/ns/user")}));
+    let joined =
+        Container::new().set("/linux/namespaces/-", json!({"type": "user", "path": format!("/proc/{pid}/ns/user")}));
     for entry in container::walk(&joined.rootfs()) {
         if !entry.ends_with("bin/busybox") {
             std::os::unix::fs::lchown(&entry, Some(100_000), Some(100_000)).unwrap();
@@ -94,7 +108,8 @@ fn a_joined_user_namespace_gives_its_ids() {
 #[test]
 fn the_joined_time_namespace_is_that_of_the_owner() {
     only_ocicat!("runc 1.1 knows no time namespaces");
-    let owner = Container::new().namespace("time").set("/linux/timeOffsets", json!({"boottime": {"secs": 500_000}})).sleeping();
+    let owner =
+        Container::new().namespace("time").set("/linux/timeOffsets", json!({"boottime": {"secs": 500_000}})).sleeping();
     let path = format!("/proc/{}/ns/time", owner.pid());
     let joined = Container::new().set("/linux/namespaces/-", json!({"type": "time", "path": path}));
     let seen = joined.shell("cut -d. -f1 /proc/uptime").run().ok();
@@ -104,11 +119,16 @@ fn the_joined_time_namespace_is_that_of_the_owner() {
 #[test]
 fn a_path_to_another_kind_of_namespace_is_refused() {
     for (kind, other) in [("network", "uts"), ("pid", "net"), ("ipc", "mnt"), ("uts", "ipc")] {
-        let container = Container::new().without_namespace(kind).set("/linux/namespaces/-", json!({"type": kind, "path": format!("/proc/self/ns/{other}")}));
+        let container = Container::new()
+            .without_namespace(kind)
+            .set("/linux/namespaces/-", json!({"type": kind, "path": format!("/proc/self/ns/{other}")}));
         let outcome = container.run();
         assert!(outcome.code != 0, "{kind} by a path to {other}: {outcome}");
         if ours() {
-            assert!(outcome.err.contains(kind) && outcome.err.contains("linux.namespaces["), "the place is not named: {outcome}");
+            assert!(
+                outcome.err.contains(kind) && outcome.err.contains("linux.namespaces["),
+                "the place is not named: {outcome}"
+            );
         }
     }
 }
@@ -116,7 +136,10 @@ fn a_path_to_another_kind_of_namespace_is_refused() {
 #[test]
 fn a_path_that_is_no_namespace_is_refused() {
     for path in ["/etc/hostname", "/no/such/path", "/proc/self/ns", "relative"] {
-        let outcome = Container::new().without_namespace("network").set("/linux/namespaces/-", json!({"type": "network", "path": path})).run();
+        let outcome = Container::new()
+            .without_namespace("network")
+            .set("/linux/namespaces/-", json!({"type": "network", "path": path}))
+            .run();
         assert!(outcome.code != 0, "{path}: {outcome}");
     }
 }
@@ -176,14 +199,21 @@ fn a_user_namespace_has_its_devices_proc_and_sys() {
 
 #[test]
 fn a_process_of_a_user_namespace_can_be_another_user() {
-    Container::new().user_namespace().set("/process/user", json!({"uid": 1000, "gid": 1000, "additionalGids": [2000]})).shell("id -u; id -G").run().says("1000\n1000 2000");
+    Container::new()
+        .user_namespace()
+        .set("/process/user", json!({"uid": 1000, "gid": 1000, "additionalGids": [2000]}))
+        .shell("id -u; id -G")
+        .run()
+        .says("1000\n1000 2000");
 }
 
 #[test]
 fn exec_enters_the_user_namespace() {
     let container = Container::new().user_namespace().sleeping();
     let pid_file = container.dir.join("exec.pid");
-    container.detach(&["exec", "--detach", "--pid-file", pid_file.to_str().unwrap(), &container.id, "sleep", "1000"]).ok();
+    container
+        .detach(&["exec", "--detach", "--pid-file", pid_file.to_str().unwrap(), &container.id, "sleep", "1000"])
+        .ok();
     let pid: u32 = fs::read_to_string(pid_file).unwrap().parse().unwrap();
     assert_eq!(host::namespace(pid, "user"), host::namespace(container.pid(), "user"));
     assert!(fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("Uid:\t100000\t"));
@@ -192,14 +222,18 @@ fn exec_enters_the_user_namespace() {
 
 #[test]
 fn mappings_without_a_user_namespace_are_refused() {
-    let outcome = Container::new().set("/linux/uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}])).run();
+    let outcome =
+        Container::new().set("/linux/uidMappings", json!([{"containerID": 0, "hostID": 1000, "size": 1}])).run();
     assert!(outcome.code != 0 || !ours(), "{outcome}");
 }
 
 #[test]
 fn clocks_are_moved_in_a_time_namespace() {
     only_ocicat!("runc 1.1 knows no time namespaces");
-    let container = Container::new().namespace("time").set("/linux/timeOffsets", json!({"monotonic": {"secs": 1000}, "boottime": {"secs": 1_000_000, "nanosecs": 5}}));
+    let container = Container::new().namespace("time").set(
+        "/linux/timeOffsets",
+        json!({"monotonic": {"secs": 1000}, "boottime": {"secs": 1_000_000, "nanosecs": 5}}),
+    );
     let seen = container.shell("cut -d. -f1 /proc/uptime; cat /proc/self/timens_offsets").run().ok();
     assert!(seen.out.lines().next().unwrap().parse::<u64>().unwrap() >= 1_000_000, "{seen}");
     let words: Vec<&str> = seen.out.split_whitespace().skip(1).collect();
@@ -209,7 +243,10 @@ fn clocks_are_moved_in_a_time_namespace() {
 #[test]
 fn exec_sees_the_clocks_of_the_container() {
     only_ocicat!("runc 1.1 knows no time namespaces");
-    let container = Container::new().namespace("time").set("/linux/timeOffsets", json!({"boottime": {"secs": 1_000_000}})).sleeping();
+    let container = Container::new()
+        .namespace("time")
+        .set("/linux/timeOffsets", json!({"boottime": {"secs": 1_000_000}}))
+        .sleeping();
     assert!(container.exec(&["cut", "-d.", "-f1", "/proc/uptime"]).ok().text().parse::<u64>().unwrap() >= 1_000_000);
 }
 
@@ -226,7 +263,9 @@ fn a_network_device_is_moved_into_the_container() {
     let name = format!("oct{}", std::process::id() % 100_000);
     let made = std::process::Command::new("ip").args(["link", "add", &name, "type", "dummy"]).output().unwrap();
     need!(made.status.success(), "the kernel has no dummy network device");
-    let container = Container::new().set("/linux/netDevices", json!({name.as_str(): {"name": "inside0"}})).shell("ls /sys/class/net; ip link show inside0");
+    let container = Container::new()
+        .set("/linux/netDevices", json!({name.as_str(): {"name": "inside0"}}))
+        .shell("ls /sys/class/net; ip link show inside0");
     let outcome = container.run();
     let _ = std::process::Command::new("ip").args(["link", "delete", &name]).output();
     assert!(outcome.code == 0 && outcome.out.contains("inside0") && outcome.out.contains("UP"), "{outcome}");

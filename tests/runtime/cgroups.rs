@@ -1,0 +1,199 @@
+//! cgroups: where a container is, its limits as the kernel sees them, and what is removed (config-linux.md, "Control groups").
+
+use crate::common::*;
+use std::fs;
+
+/// A container with these resources, and one file of a controller.
+fn written(resources: Value, controller: &str, file: &str) -> Option<String> {
+    let container = Container::new().set("/linux/resources", resources);
+    container.create().ok();
+    container.cgroup_file(controller, file)
+}
+
+/// Each row: the resources, then controller, file and content.
+fn check(rows: &[(Value, &str, &str, &str)]) {
+    for (resources, controller, file, wanted) in rows {
+        if !host::v1(controller) {
+            skip(&format!("needs the version 1 hierarchy of {controller}"));
+            continue;
+        }
+        assert_eq!(written(resources.clone(), controller, file).as_deref(), Some(*wanted), "{resources}: {file}");
+    }
+}
+
+#[test]
+fn the_container_is_in_its_cgroup_in_every_hierarchy() {
+    let container = Container::new();
+    container.create().ok();
+    let text = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+    let count = text.lines().filter(|line| line.ends_with(&container.cgroup)).count();
+    assert!(count >= host::hierarchies().iter().filter(|(names, _)| !names.is_empty()).count(), "{text}");
+}
+
+#[test]
+fn memory_limits_are_written() {
+    check(&[
+        (json!({"memory": {"limit": 67_108_864}}), "memory", "memory.limit_in_bytes", "67108864"),
+        (
+            json!({"memory": {"limit": 67_108_864, "reservation": 33_554_432}}),
+            "memory",
+            "memory.soft_limit_in_bytes",
+            "33554432",
+        ),
+        (json!({"memory": {"limit": 67_108_864, "swappiness": 7}}), "memory", "memory.swappiness", "7"),
+        (json!({"memory": {"limit": -1}}), "memory", "memory.limit_in_bytes", "9223372036854771712"),
+    ]);
+}
+
+#[test]
+fn cpu_limits_are_written() {
+    check(&[
+        (json!({"cpu": {"shares": 512}}), "cpu", "cpu.shares", "512"),
+        (json!({"cpu": {"quota": 20000, "period": 50000}}), "cpu", "cpu.cfs_quota_us", "20000"),
+        (json!({"cpu": {"quota": 20000, "period": 50000}}), "cpu", "cpu.cfs_period_us", "50000"),
+        (json!({"cpu": {"quota": -1}}), "cpu", "cpu.cfs_quota_us", "-1"),
+    ]);
+}
+
+#[test]
+fn cpusets_are_written() {
+    check(&[
+        (json!({"cpu": {"cpus": "0", "mems": "0"}}), "cpuset", "cpuset.cpus", "0"),
+        (json!({"cpu": {"cpus": "0", "mems": "0"}}), "cpuset", "cpuset.mems", "0"),
+    ]);
+}
+
+#[test]
+fn the_number_of_processes_is_limited() {
+    check(&[
+        (json!({"pids": {"limit": 37}}), "pids", "pids.max", "37"),
+        (json!({"pids": {"limit": -1}}), "pids", "pids.max", "max"),
+    ]);
+}
+
+#[test]
+fn a_limit_of_processes_stops_a_fork() {
+    need!(host::v1("pids"), "needs the version 1 hierarchy of pids");
+    let container = Container::new()
+        .set("/linux/resources/pids", json!({"limit": 4}))
+        .shell("for i in 1 2 3 4 5 6; do sleep 5 & done; echo all");
+    let outcome = container.run();
+    assert!(!outcome.out.contains("all") || outcome.err.contains("fork"), "{outcome}");
+}
+
+#[test]
+fn a_process_over_the_limit_of_memory_is_killed() {
+    need!(host::v1("memory"), "needs the version 1 hierarchy of memory");
+    let container = Container::new().set("/linux/resources/memory", json!({"limit": 16_777_216, "swap": 16_777_216}));
+    container.shell("exec tail /dev/zero").run().exits(128 + 9);
+}
+
+#[test]
+fn a_relative_cgroups_path_is_the_same_place_every_time() {
+    let container = Container::new();
+    let path = container.cgroup.trim_start_matches('/').to_owned();
+    let container = container.set("/linux/cgroupsPath", json!(path));
+    container.create().ok();
+    let first = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+    container.call(&["delete", "--force", &container.id]).ok();
+    container.create().ok();
+    assert_eq!(fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap(), first);
+    assert!(first.contains(&path), "{first}");
+}
+
+#[test]
+fn a_deep_cgroups_path_is_made() {
+    let container = Container::new();
+    let path = format!("{}/a/b", container.cgroup);
+    let container = container.set("/linux/cgroupsPath", json!(path));
+    container.create().ok();
+    assert!(fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap().contains(&path));
+    container.call(&["delete", "--force", &container.id]).ok();
+    assert!(host::cgroup_dirs(&path).is_empty());
+    // The parents may be somebody else's: whoever asked for them removes them.
+    for parent in [format!("{}/a", container.cgroup), container.cgroup.clone()] {
+        for dir in host::cgroup_dirs(&parent) {
+            fs::remove_dir(dir).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_cgroups_path_cannot_leave_the_hierarchy() {
+    let container = Container::new();
+    let path = format!("/../../../..{}", container.cgroup);
+    let container = container.set("/linux/cgroupsPath", json!(path));
+    if container.create().code == 0 {
+        assert!(!host::cgroup_dirs(&container.cgroup).is_empty());
+    }
+}
+
+#[test]
+fn without_a_cgroups_path_the_container_has_a_cgroup_of_its_own_name() {
+    let container = Container::new().edit(|config| {
+        config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+    });
+    container.create().ok();
+    let text = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+    let line = text.lines().find(|line| line.contains(&container.id)).unwrap_or_else(|| panic!("{text}"));
+    let path = line.rsplit(':').next().unwrap().to_owned();
+    container.call(&["delete", "--force", &container.id]).ok();
+    assert!(host::cgroup_dirs(&path).is_empty(), "{path} is left");
+}
+
+#[test]
+fn cgroups_made_inside_are_removed_with_the_container() {
+    let container = Container::new().sleeping();
+    for dir in host::cgroup_dirs(&container.cgroup) {
+        fs::create_dir_all(dir.join("below/deeper")).unwrap();
+    }
+    container.call(&["delete", "--force", &container.id]).ok();
+    assert!(host::cgroup_dirs(&container.cgroup).is_empty());
+}
+
+#[test]
+fn a_cgroup_that_holds_somebody_is_no_place_for_a_container() {
+    need!(host::v1("memory"), "needs version 1 hierarchies");
+    let first = Container::new().sleeping();
+    let second = Container::new().set("/linux/cgroupsPath", json!(first.cgroup));
+    second.write();
+    let outcome = second.call(&["create", &second.id]);
+    // runc refuses, crun joins; joining must at least not take the first one's processes along at the end.
+    if outcome.code == 0 {
+        second.call(&["delete", "--force", &second.id]);
+    }
+    assert_eq!(first.status(), "running");
+    assert!(host::alive(first.pid()));
+    only_ocicat!("runc 1.1 warns only");
+    assert_ne!(outcome.code, 0, "{outcome}");
+}
+
+#[test]
+fn the_unified_hierarchy_of_a_hybrid_host_is_used_too() {
+    need!(host::hierarchies().iter().any(|(names, _)| names.is_empty()), "no cgroup2 is mounted");
+    only_ocicat!("runc 1.1 on hybrid hosts does so as well, crun refuses them");
+    let container = Container::new().sleeping();
+    assert!(
+        fs::read_to_string(format!("/proc/{}/cgroup", container.pid()))
+            .unwrap()
+            .lines()
+            .any(|line| line == format!("0::{}", container.cgroup))
+    );
+}
+
+#[test]
+fn a_wrong_value_names_its_place_and_leaves_nothing() {
+    need!(host::v1("cpuset"), "needs the version 1 hierarchy of cpuset");
+    let container = Container::new().set("/linux/resources/cpu", json!({"cpus": "9999"}));
+    let outcome = container.create();
+    assert!(outcome.code != 0 && outcome.err.contains("cpuset.cpus"), "{outcome}");
+    assert_eq!(container.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn an_exec_counts_against_the_limits_of_the_container() {
+    need!(host::v1("pids"), "needs the version 1 hierarchy of pids");
+    let container = Container::new().set("/linux/resources/pids", json!({"limit": 20})).sleeping();
+    let outcome = container.exec(&["sh", "-c", "for i in $(seq 30); do sleep 2 & done; echo all"]);
+    assert!(!outcome.out.contains("all") || outcome.err.contains("fork"), "{outcome}");
+}

@@ -1,0 +1,288 @@
+//! The six kinds of hooks: order, place, environment, input, timeout, and what a failing one does (config.md, "POSIX-platform Hooks").
+
+use crate::common::*;
+use std::fs;
+use std::path::PathBuf;
+
+const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// A hook of the host that runs a line of shell; `$LOG` is the test's log.
+fn hook(container: &Container, line: &str) -> Value {
+    json!({"path": "/bin/sh", "args": ["sh", "-c", line], "env": [format!("LOG={}", log(container).display()), "PATH=/usr/bin:/bin"]})
+}
+
+fn log(container: &Container) -> PathBuf {
+    // The rootfs is bind mounted below itself in the container, so startContainer hooks find it too.
+    container.dir.join("log")
+}
+
+fn logged(container: &Container) -> Vec<String> {
+    fs::read_to_string(log(container)).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// A container in which every kind of hook writes its name to the log. A startContainer hook runs in the container's
+/// root: the log is bind mounted there.
+fn with_every_hook() -> Container {
+    let container = Container::new();
+    fs::write(log(&container), "").unwrap();
+    let file = log(&container);
+    let mut container = container.mount("/data/log", "bind", &file, &["bind"]);
+    for kind in KINDS {
+        let mut entry = hook(&container, &format!("echo {kind} >> $LOG"));
+        if kind == "startContainer" {
+            entry = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo startContainer >> /data/log"]});
+        }
+        container = container.set(&format!("/hooks/{kind}"), json!([entry]));
+    }
+    container
+}
+
+#[test]
+fn hooks_run_in_the_order_of_the_life_cycle() {
+    only_ocicat!("runc 1.1 runs poststart hooks at create");
+    let container = with_every_hook().shell("echo program >> /data/log; sleep 1000");
+    container.create().ok();
+    assert_eq!(logged(&container), ["prestart", "createRuntime", "createContainer"]);
+    container.start().ok();
+    let mut seen = logged(&container);
+    assert!(seen.contains(&"poststart".to_owned()), "{seen:?}");
+    seen.retain(|word| word != "program");
+    assert_eq!(seen[3..], ["startContainer", "poststart"]);
+    container.end();
+    assert!(!logged(&container).contains(&"poststop".to_owned()));
+    container.delete().ok();
+    assert_eq!(logged(&container).last().unwrap(), "poststop");
+}
+
+#[test]
+fn run_runs_every_hook_too() {
+    only_ocicat!("runc 1.1 runs poststart hooks at create");
+    let container = with_every_hook();
+    container.run().ok();
+    assert_eq!(logged(&container), KINDS);
+}
+
+#[test]
+fn hooks_of_one_kind_run_in_their_order() {
+    let container = Container::new();
+    let list: Vec<Value> = (0..5).map(|number| hook(&container, &format!("echo {number} >> $LOG"))).collect();
+    let container = container.set("/hooks/createRuntime", json!(list));
+    container.run().ok();
+    assert_eq!(logged(&container), ["0", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn each_hook_reads_the_state_with_the_status_of_its_moment() {
+    only_ocicat!("runc 1.1 runs poststart hooks at create");
+    let container = Container::new();
+    fs::write(log(&container), "").unwrap();
+    let file = log(&container);
+    let mut container = container.mount("/data/log", "bind", &file, &["bind"]).set("/annotations", json!({"a": "b"}));
+    for kind in KINDS {
+        let mut entry = hook(&container, "cat >> $LOG; echo >> $LOG");
+        if kind == "startContainer" {
+            entry = json!({"path": "/bin/sh", "args": ["sh", "-c", "cat >> /data/log; echo >> /data/log"]});
+        }
+        container = container.set(&format!("/hooks/{kind}"), json!([entry]));
+    }
+    // Lives on while the poststart hook looks.
+    let container = container.args(&["sleep", "1000"]).detached();
+    container.call(&["delete", "--force", &container.id]).ok();
+    let states: Vec<Value> = fs::read_to_string(log(&container))
+        .unwrap()
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(states.len(), 6, "{states:?}");
+    for (kind, state) in KINDS.iter().zip(&states) {
+        assert_eq!(
+            (&state["id"], &state["bundle"], &state["annotations"]["a"]),
+            (&json!(container.id), &json!(container.dir), &json!("b")),
+            "{kind}"
+        );
+        assert!(state["ociVersion"].is_string(), "{kind}: {state}");
+        let allowed: &[&str] = match *kind {
+            // "creating" or "created": the suite of runtime-tools and newer runc want created in prestart.
+            "prestart" | "createRuntime" | "createContainer" => &["creating", "created"],
+            "startContainer" => &["created"],
+            "poststart" => &["running"],
+            _ => &["stopped"],
+        };
+        assert!(allowed.contains(&state["status"].as_str().unwrap()), "{kind}: {state}");
+        if *kind != "poststop" && *kind != "startContainer" && *kind != "createContainer" {
+            assert!(state["pid"].as_u64().unwrap() > 1, "{kind}: {state}");
+        }
+    }
+}
+
+#[test]
+fn a_hook_has_its_own_environment_and_arguments_only() {
+    let container = Container::new();
+    let file = container.dir.join("seen");
+    let line = format!("env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= > {0}; echo $0 $1 >> {0}", file.display());
+    let container = container.set(
+        "/hooks/createRuntime",
+        json!([{"path": "/bin/sh", "args": ["name", "-c", line, "zero", "one"], "env": ["A=1", "B=2"]}]),
+    );
+    container.write();
+    let mut command = container.command(&["run", &container.id]);
+    command.env("SECRET", "1");
+    finish(command).ok();
+    let seen = fs::read_to_string(file).unwrap();
+    let mut lines: Vec<&str> = seen.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["A=1", "B=2", "zero one"]);
+}
+
+#[test]
+fn hooks_of_the_runtime_run_in_the_hosts_namespaces_and_those_of_the_container_in_its() {
+    let container = Container::new();
+    let line = "readlink /proc/self/ns/mnt >> $LOG";
+    let (outside, inside) = (hook(&container, line), hook(&container, line));
+    let container = container
+        .set("/hooks/createRuntime", json!([outside]))
+        .set("/hooks/createContainer", json!([inside]))
+        .args(&["sleep", "1000"]);
+    container.create().ok();
+    let seen = logged(&container);
+    assert_eq!(seen[0], host::namespace(std::process::id(), "mnt"));
+    assert_eq!(seen[1], host::namespace(container.pid(), "mnt"));
+}
+
+#[test]
+fn a_start_container_hook_runs_in_the_root_of_the_container() {
+    let container = Container::new()
+        .file("/data/hook", "#!/bin/sh\necho $(hostname) > /data/seen\n", 0o755)
+        .set("/root/readonly", json!(false));
+    let container = container.set("/hooks/startContainer", json!([{"path": "/data/hook"}]));
+    container.run().ok();
+    assert_eq!(fs::read_to_string(container.rootfs().join("data/seen")).unwrap(), "ocicat\n");
+}
+
+#[test]
+fn a_prestart_hook_can_reach_the_network_of_the_container() {
+    need!(host::has("ip") && host::has("nsenter"), "needs ip and nsenter");
+    let container = Container::new();
+    let line = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); nsenter -t $pid -n ip link add inside0 type dummy 2>/dev/null || nsenter -t $pid -n ip link set lo alias marked";
+    let entry = json!({"path": "/bin/sh", "args": ["sh", "-c", line], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]});
+    let container =
+        container.set("/hooks/prestart", json!([entry])).shell("ls /sys/class/net; cat /sys/class/net/lo/ifalias");
+    let seen = container.run().ok();
+    assert!(seen.out.contains("inside0") || seen.out.contains("marked"), "{seen}");
+}
+
+#[test]
+fn a_failing_hook_before_the_start_ends_the_creation_and_leaves_nothing() {
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        let container = Container::new();
+        let entry = hook(&container, "echo told why >&2; exit 3");
+        let container = container.set(&format!("/hooks/{kind}"), json!([entry]));
+        let outcome = container.create();
+        assert!(outcome.code != 0, "{kind}: {outcome}");
+        assert_eq!(container.leftovers(), Vec::<String>::new(), "{kind}");
+        if ours() {
+            assert!(
+                outcome.err.contains(kind) && outcome.err.contains("told why") && outcome.err.contains('3'),
+                "{kind}: {outcome}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_failing_start_container_hook_keeps_the_program_from_running() {
+    let container = Container::new().set("/root/readonly", json!(false)).shell("echo ran > /data/ran");
+    let container = container.set("/hooks/startContainer", json!([{"path": "/bin/false"}]));
+    container.create().ok();
+    let outcome = container.start();
+    assert!(outcome.code != 0 || !ours(), "{outcome}");
+    assert!(!container.rootfs().join("data/ran").exists());
+}
+
+#[test]
+fn a_failing_poststart_hook_ends_the_container() {
+    only_ocicat!("runc 1.1 runs poststart hooks at create");
+    let container = Container::new().args(&["sleep", "1000"]);
+    let entry = hook(&container, "exit 1");
+    let container = container.set("/hooks/poststart", json!([entry]));
+    container.create().ok();
+    let pid = container.pid();
+    let outcome = container.start();
+    assert!(outcome.code != 0, "{outcome}");
+    container::wait_pid(pid);
+    assert!(!host::alive(pid));
+}
+
+#[test]
+fn a_failing_poststop_hook_is_only_a_warning_and_the_next_ones_run() {
+    only_ocicat!("runc stops there with an error, against the spec");
+    let container = Container::new();
+    let (first, second) = (hook(&container, "exit 1"), hook(&container, "echo second >> $LOG"));
+    let container = container.set("/hooks/poststop", json!([first, second]));
+    container.create().ok();
+    let outcome = container.call(&["delete", "--force", &container.id]).ok();
+    assert!(outcome.err.contains("poststop"), "{outcome}");
+    assert_eq!(logged(&container), ["second"]);
+    assert_eq!(container.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn after_a_failing_hook_no_later_one_of_its_kind_runs() {
+    let container = Container::new();
+    let (first, second) = (hook(&container, "exit 1"), hook(&container, "echo second >> $LOG"));
+    let container = container.set("/hooks/createRuntime", json!([first, second]));
+    assert_ne!(container.create().code, 0);
+    assert_eq!(logged(&container), Vec::<String>::new());
+}
+
+#[test]
+fn a_hook_that_takes_too_long_is_killed() {
+    let container = Container::new();
+    let mut entry = hook(&container, "exec sleep 1000");
+    entry["timeout"] = json!(1);
+    let container = container.set("/hooks/createRuntime", json!([entry]));
+    let outcome = container.create();
+    assert!(outcome.code != 0, "{outcome}");
+    if ours() {
+        assert!(
+            outcome.err.contains("timeout") || outcome.err.contains("timed out") || outcome.err.contains("1 s"),
+            "{outcome}"
+        );
+    }
+    assert_eq!(container.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_hook_that_reads_nothing_harms_nobody() {
+    let container = Container::new().set("/annotations", json!({"long": "x".repeat(200_000)}));
+    let entry = json!({"path": "/bin/true"});
+    container.set("/hooks/createRuntime", json!([entry])).run().ok();
+}
+
+#[test]
+fn a_hook_that_says_much_harms_nobody() {
+    let container = Container::new();
+    let entry =
+        hook(&container, "head -c 300000 /dev/zero | tr '\\\\0' x; head -c 300000 /dev/zero | tr '\\\\0' y >&2");
+    let outcome = container.set("/hooks/createRuntime", json!([entry])).shell("echo program").run().ok();
+    assert!(outcome.out.contains("program"));
+}
+
+#[test]
+fn a_hook_must_exist_and_have_an_absolute_path() {
+    for (path, word) in [("/no/such/hook", "no such file or directory"), ("bin/true", "absolute")] {
+        let container = Container::new().set("/hooks/createRuntime", json!([{"path": path}]));
+        let outcome = container.create();
+        assert!(outcome.code != 0 && (outcome.err.contains(word) || !ours()), "{path}: {outcome}");
+    }
+}
+
+#[test]
+fn hooks_have_no_descriptors_of_the_runtime() {
+    let container = Container::new();
+    let entry = hook(&container, "exec >> $LOG; ls /proc/$$/fd; true");
+    let container = container.set("/hooks/createRuntime", json!([entry]));
+    container.run().ok();
+    assert_eq!(logged(&container), ["0", "1", "2"]);
+}

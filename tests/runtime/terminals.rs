@@ -1,0 +1,175 @@
+//! Terminals: --console-socket, the foreground, sizes, SIGWINCH.
+
+use crate::common::socket::Receiver;
+use crate::common::terminal::Terminal;
+use crate::common::*;
+
+fn with_terminal(line: &str) -> Container {
+    Container::new().set("/process/terminal", json!(true)).shell(line)
+}
+
+#[test]
+fn a_console_socket_receives_the_master_of_the_terminal() {
+    let container = with_terminal("tty; echo out; echo err >&2; read word; echo got $word");
+    let socket = Receiver::new(&container.dir.join("console"));
+    container.write();
+    let outcome = container.detach(&["create", "--console-socket", socket.path(), &container.id]);
+    outcome.ok().silently();
+    let mut received = socket.take();
+    assert_eq!(received.fds.len(), 1);
+    assert!(!received.payload.is_empty() && received.payload.len() < 4096);
+    let mut terminal = Terminal::from_master(received.fds.remove(0));
+    let pid = container.pid();
+    container.start().ok();
+    terminal.expect("/dev/pts/0");
+    terminal.expect("out\r\nerr\r\n");
+    terminal.write("word\n");
+    terminal.expect("got word");
+    container::wait_pid(pid);
+}
+
+#[test]
+fn the_terminal_is_the_controlling_one_of_the_program() {
+    let container =
+        with_terminal("echo via tty > /dev/tty; echo to console > /dev/console; cut -d' ' -f7,8 /proc/self/stat");
+    let socket = Receiver::new(&container.dir.join("console"));
+    container.write();
+    container.detach(&["run", "--detach", "--console-socket", socket.path(), &container.id]).ok();
+    let mut terminal = Terminal::from_master(socket.take().fds.remove(0));
+    terminal.expect("via tty");
+    terminal.expect("to console");
+    terminal.expect("34816 ");
+}
+
+#[test]
+fn the_size_of_the_console_is_the_one_asked_for() {
+    let container =
+        with_terminal("stty size; sleep 1000").set("/process/consoleSize", json!({"height": 33, "width": 111}));
+    let socket = Receiver::new(&container.dir.join("console"));
+    container.write();
+    container.detach(&["run", "--detach", "--console-socket", socket.path(), &container.id]).ok();
+    let mut terminal = Terminal::from_master(socket.take().fds.remove(0));
+    terminal.expect("33 111");
+    assert_eq!(terminal.size(), (33, 111));
+}
+
+#[test]
+fn the_console_belongs_to_the_user_of_the_container() {
+    let container = with_terminal("stat -Lc %u:%a /proc/self/fd/0; sleep 1000")
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let socket = Receiver::new(&container.dir.join("console"));
+    container.write();
+    container.detach(&["run", "--detach", "--console-socket", socket.path(), &container.id]).ok();
+    Terminal::from_master(socket.take().fds.remove(0)).expect("1000:620");
+}
+
+#[test]
+fn run_in_the_foreground_of_a_terminal_relays_it() {
+    let container = with_terminal("tty; read word; echo got $word; exit 4");
+    container.write();
+    let mut terminal = Terminal::new();
+    let child = terminal.spawn(&container.command(&["run", &container.id]));
+    terminal.expect("/dev/pts/0");
+    terminal.write("word\n");
+    terminal.finish(child).exits(4).out.contains("got word");
+}
+
+#[test]
+fn the_terminal_in_the_foreground_has_the_size_of_ours_and_follows_it() {
+    let container =
+        with_terminal("stty size; trap 'stty size; exit' WINCH; echo ready; while :; do sleep 1 & wait $!; done");
+    container.write();
+    let mut terminal = Terminal::new();
+    terminal.resize(31, 97);
+    let child = terminal.spawn(&container.command(&["run", &container.id]));
+    terminal.expect("31 97");
+    terminal.expect("ready");
+    terminal.resize(22, 66);
+    terminal.expect("22 66");
+    terminal.finish(child);
+}
+
+#[test]
+fn control_c_in_the_foreground_reaches_the_program() {
+    let container =
+        with_terminal("trap 'echo interrupted; exit 7' INT; echo ready; while :; do sleep 1000 & wait $!; done");
+    container.write();
+    let mut terminal = Terminal::new();
+    let child = terminal.spawn(&container.command(&["run", &container.id]));
+    terminal.expect("ready");
+    terminal.write("\u{3}");
+    terminal.expect("interrupted");
+    terminal.finish(child).exits(7);
+}
+
+#[test]
+fn exec_with_a_terminal_in_the_foreground() {
+    let container = Container::new().sleeping();
+    let mut terminal = Terminal::new();
+    let child = terminal.spawn(&container.command(&[
+        "exec",
+        "--tty",
+        &container.id,
+        "sh",
+        "-c",
+        "tty; read word; echo got $word; exit 3",
+    ]));
+    terminal.expect("/dev/pts/");
+    terminal.write("word\n");
+    let outcome = terminal.finish(child).exits(3);
+    assert!(outcome.out.contains("got word"), "{outcome}");
+}
+
+#[test]
+fn exec_with_a_console_socket() {
+    let container = Container::new().sleeping();
+    let socket = Receiver::new(&container.dir.join("console"));
+    let pid_file = container.dir.join("exec.pid");
+    let words = [
+        "exec",
+        "--tty",
+        "--detach",
+        "--console-socket",
+        socket.path(),
+        "--pid-file",
+        pid_file.to_str().unwrap(),
+        &container.id,
+        "sh",
+        "-c",
+        "tty; echo here",
+    ];
+    container.detach(&words).ok();
+    let mut terminal = Terminal::from_master(socket.take().fds.remove(0));
+    terminal.expect("/dev/pts/");
+    terminal.expect("here");
+    container::wait_pid(std::fs::read_to_string(pid_file).unwrap().parse().unwrap());
+}
+
+#[test]
+fn a_terminal_and_detach_need_a_console_socket() {
+    let container = with_terminal("true");
+    container.write();
+    let outcome = container.detach(&["create", &container.id]);
+    assert!(outcome.code != 0 && outcome.err.contains("console"), "{outcome}");
+    let outcome = container.detach(&["run", "--detach", &container.id]);
+    assert!(outcome.code != 0 && outcome.err.contains("console"), "{outcome}");
+    assert_eq!(container.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_console_socket_needs_a_terminal() {
+    let container = Container::new();
+    let socket = Receiver::new(&container.dir.join("console"));
+    container.write();
+    let outcome = container.detach(&["create", "--console-socket", socket.path(), &container.id]);
+    assert!(outcome.code != 0 && outcome.err.contains("console"), "{outcome}");
+}
+
+#[test]
+fn a_console_socket_that_nobody_listens_to_is_an_error_and_leaves_nothing() {
+    let container = with_terminal("true");
+    container.write();
+    let outcome = container.detach(&["create", "--console-socket", "/no/such/socket", &container.id]);
+    assert!(outcome.code != 0 && outcome.err.contains("no such file or directory"), "{outcome}");
+    assert_eq!(container.leftovers(), Vec::<String>::new());
+}
