@@ -1,8 +1,15 @@
 //! What a mount of type `cgroup` shows: the container's own part of the host's cgroups, laid out as on the host.
 
+use super::entry::Entry;
 use super::plan::{CgroupView, Hierarchy};
+use super::tree::{self, Way};
 use crate::host::{CgroupMode, Host};
-use std::path::PathBuf;
+use crate::sys::mount::{self, Change, Context as Superblock, attribute};
+use crate::sys::{self, nodes};
+use anyhow::Result;
+use rustix::fs::{CWD, FileType};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 /// How a mount of type `cgroup` is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +26,8 @@ pub(super) enum CgroupMount {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tree {
     pub(super) parts: Vec<Part>,
+    /// A directory that is not there is left out: without privileges the container may have got no cgroup.
+    pub(super) optional: bool,
     /// Name and target: `cpu` to `cpu,cpuacct`.
     pub(super) links: Vec<(String, String)>,
 }
@@ -51,7 +60,7 @@ pub(super) fn plan(view: &CgroupView, host: &Host) -> CgroupMount {
             false => CgroupMount::Directory(directory),
         };
     }
-    let mut tree = Tree::default();
+    let mut tree = Tree { optional: host.rootless(), ..Tree::default() };
     for hierarchy in &view.hierarchies {
         let Some(name) = hierarchy.mount.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
         let controllers = hierarchy.name.split(',').filter(|word| !word.is_empty() && !word.contains('='));
@@ -74,6 +83,51 @@ fn content(hierarchy: &Hierarchy, private_namespace: bool) -> Content {
         None => (word.to_owned(), None),
     };
     Content::Hierarchy("cgroup", hierarchy.name.split(',').map(option).collect())
+}
+
+/// Makes the tmpfs, its directories and links.
+pub(super) fn make(tree: &mut tree::Tree<'_>, entry: &Entry, cgroups: &Tree) -> Result<()> {
+    let safe = attribute::NO_SUID | attribute::NO_DEV | attribute::NO_EXEC;
+    let read_only = entry.attributes().set & attribute::READ_ONLY;
+    let context = Superblock::open("tmpfs")?;
+    context.set_string("source", "cgroup")?;
+    context.set_string("mode", "755")?;
+    context.create()?;
+    let top = context.mount(safe)?;
+    if !tree.detached {
+        tree.attach(entry, &top, Some(FileType::Directory), Way::Links)?;
+    }
+    for part in &cgroups.parts {
+        let mount = match mount_part(&part.content, safe | read_only, tree.with_attr) {
+            Err(error) if cgroups.optional && error.errno.0 == libc::ENOENT => continue,
+            other => other?,
+        };
+        nodes::mkdir(&top, Path::new(&part.name), 0o755)?;
+        mount::move_mount(&mount, &top, Path::new(&part.name), false)?;
+    }
+    for (name, target) in &cgroups.links {
+        nodes::symlink(Path::new(target), &top, Path::new(name))?;
+    }
+    if read_only != 0 {
+        mount::mount_setattr(&top, &Change { set: read_only, ..Change::default() })?;
+    }
+    if tree.detached { tree.attach(entry, &top, Some(FileType::Directory), Way::Links) } else { Ok(()) }
+}
+
+fn mount_part(content: &Content, attributes: u64, with_attr: bool) -> sys::Result<OwnedFd> {
+    match content {
+        Content::Directory(path) => {
+            let change = Change { set: attributes, recursive: true, ..Change::default() };
+            tree::copy(CWD, path, (true, true), &[change], with_attr)
+        }
+        Content::Hierarchy(kind, settings) => {
+            let context = Superblock::open(kind)?;
+            context.set_string("source", "cgroup")?;
+            tree::set(&context, settings)?;
+            context.create()?;
+            context.mount(attributes)
+        }
+    }
 }
 
 impl std::fmt::Display for CgroupMount {

@@ -47,6 +47,8 @@ pub(super) struct Bind {
     pub(super) opened: Opened,
     /// It shares mounts with the host: what is mounted there by one is seen by the other.
     pub(super) shares: bool,
+    /// Bound read-only where the source is not there.
+    pub(super) instead: Option<PathBuf>,
     /// Only procfs may be bound there.
     pub(super) must_be_proc: bool,
 }
@@ -170,6 +172,7 @@ fn bind(
         copy_symlink: options.copy_symlink,
         opened,
         shares: shared,
+        instead: None,
         must_be_proc: target == Path::new("proc"),
     })
 }
@@ -235,6 +238,8 @@ fn cgroup(options: &mut Options, request: &Request<'_>, facts: &Facts) -> What {
         copy_symlink: false,
         shares: false,
         opened: if facts.parent_opens { Opened::ByParent } else { Opened::InTurn },
+        // Without privileges the container may have got no cgroup.
+        instead: request.host.rootless().then(|| request.host.cgroup_root.clone()),
         must_be_proc: false,
     };
     match cgroupfs::plan(request.cgroups, request.host) {

@@ -1,6 +1,6 @@
 //! The tree while it grows: its mounts are made detached, and attached by descriptor at places inside the root.
 
-use super::cgroupfs::{self, Content};
+use super::cgroupfs;
 use super::copyup;
 use super::entry::{Bind, Entry, Filesystem, What};
 use super::resolve::{self, Missing};
@@ -18,8 +18,8 @@ const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 pub(super) struct Tree<'a> {
     root: &'a OwnedFd,
     /// The tree is attached nowhere: mounts in it cannot be changed once they are attached.
-    detached: bool,
-    with_attr: bool,
+    pub(super) detached: bool,
+    pub(super) with_attr: bool,
     /// Filesystems that later steps build upon.
     kept: Vec<Kept>,
     /// Mounts that become read-only at the end.
@@ -36,7 +36,7 @@ struct Kept {
 
 /// What [`Tree::attach`] may meet at a mountpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// Symbolic links lead to another place inside.
     Links,
     /// Symbolic links are refused.
@@ -71,7 +71,14 @@ pub(super) fn copy(
 pub(super) fn source(entry: &Entry, bind: &Bind, first: &[Change<'_>], with_attr: bool) -> Result<OwnedFd> {
     let mut changes: Vec<Change<'_>> = first.to_vec();
     changes_of(entry).for_each(|change| changes.push(change));
-    let opened = copy(CWD, &bind.source, (bind.recursive, bind.follow), &changes, with_attr);
+    let opened = match (copy(CWD, &bind.source, (bind.recursive, bind.follow), &changes, with_attr), &bind.instead) {
+        (Err(error), Some(instead)) if error.errno.0 == libc::ENOENT => {
+            let read_only = Change { set: attribute::READ_ONLY, recursive: true, ..Change::default() };
+            changes.push(read_only);
+            copy(CWD, instead, (true, true), &changes, with_attr)
+        }
+        (opened, _) => opened,
+    };
     let opened = opened.with_context(|| match changes.iter().any(|change| change.id_map.is_some()) {
         true => format!("idmapped bind source {}", bind.source.display()),
         false => format!("bind source {}", bind.source.display()),
@@ -132,7 +139,7 @@ impl<'a> Tree<'a> {
         match &entry.what {
             What::Bind(bind) => self.bind(entry, bind, prepared),
             What::Filesystem(filesystem) => self.filesystem(entry, filesystem, id_map),
-            What::Cgroups(tree) => self.cgroups(entry, tree),
+            What::Cgroups(tree) => cgroupfs::make(self, entry, tree),
             What::Remount { kind, settings } => self.remount(entry, kind, settings),
         }
     }
@@ -218,44 +225,6 @@ impl<'a> Tree<'a> {
         }
     }
 
-    fn cgroups(&mut self, entry: &Entry, cgroups: &cgroupfs::Tree) -> Result<()> {
-        let safe = attribute::NO_SUID | attribute::NO_DEV | attribute::NO_EXEC;
-        let read_only = entry.attributes().set & attribute::READ_ONLY;
-        let context = Superblock::open("tmpfs")?;
-        context.set_string("source", "cgroup")?;
-        context.set_string("mode", "755")?;
-        context.create()?;
-        let top = context.mount(safe)?;
-        if !self.detached {
-            self.attach(entry, &top, Some(FileType::Directory), Way::Links)?;
-        }
-        for part in &cgroups.parts {
-            let name = Path::new(&part.name);
-            nodes::mkdir(&top, name, 0o755)?;
-            let mount = match &part.content {
-                Content::Directory(path) => {
-                    let change = Change { set: safe | read_only, recursive: true, ..Change::default() };
-                    copy(CWD, path, (true, true), &[change], self.with_attr)?
-                }
-                Content::Hierarchy(kind, settings) => {
-                    let context = Superblock::open(kind)?;
-                    context.set_string("source", "cgroup")?;
-                    set(&context, settings)?;
-                    context.create()?;
-                    context.mount(safe | read_only)?
-                }
-            };
-            mount::move_mount(&mount, &top, name, false)?;
-        }
-        for (name, target) in &cgroups.links {
-            nodes::symlink(Path::new(target), &top, Path::new(name))?;
-        }
-        if read_only != 0 {
-            mount::mount_setattr(&top, &Change { set: read_only, ..Change::default() })?;
-        }
-        if self.detached { self.attach(entry, &top, Some(FileType::Directory), Way::Links) } else { Ok(()) }
-    }
-
     fn remount(&mut self, entry: &Entry, kind: &str, settings: &[(String, Option<String>)]) -> Result<()> {
         let target = resolve::open(self.root(), &entry.target, OFlags::PATH)?;
         for change in changes_of(entry) {
@@ -270,7 +239,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Attaches a detached mount at the entry's place, making the mountpoint; `kind` is what the mount's root is.
-    fn attach(&mut self, entry: &Entry, mount: &OwnedFd, kind: Option<FileType>, way: Way) -> Result<()> {
+    pub(super) fn attach(&mut self, entry: &Entry, mount: &OwnedFd, kind: Option<FileType>, way: Way) -> Result<()> {
         let path = entry.target.as_path();
         let quick = kind == Some(FileType::Directory) && self.attach_by_name(path, mount)?;
         let plain = quick || self.attach_by_path(path, mount, kind, way)?;
@@ -390,7 +359,8 @@ fn mount_with(
     context.mount(entry.attributes().set & !late)
 }
 
-fn set(context: &Superblock<'_>, settings: &[(String, Option<String>)]) -> sys::Result<()> {
+/// Tells a filesystem its options.
+pub(super) fn set(context: &Superblock<'_>, settings: &[(String, Option<String>)]) -> sys::Result<()> {
     settings.iter().try_for_each(|(key, value)| match value {
         Some(value) => context.set_string(key, value),
         None => context.set_flag(key),

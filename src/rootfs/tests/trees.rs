@@ -305,6 +305,26 @@ fn cgroups_of_version_1_are_shown_as_on_the_host() {
             assert_eq!(errno(std::fs::create_dir(at("x"))), Some(libc::EROFS));
             drop(root);
         }
+        let gone = vec![
+            Hierarchy {
+                name: "memory".to_owned(),
+                mount: "/sys/fs/cgroup/memory".into(),
+                directory: "/no/such".into(),
+            },
+            hierarchy("pids", "pids"),
+        ];
+        let cgroups = CgroupView { mode: CgroupMode::V1, hierarchies: gone, private_namespace: false };
+        let error = planned(DEFAULT, dir, &Host::read(), &cgroups).unwrap().build(Prepared::default()).unwrap_err();
+        assert_eq!(
+            format!("{error:#}"),
+            "mounts[6] (/sys/fs/cgroup): open_tree_attr /no/such: no such file or directory (ENOENT)"
+        );
+        crate::sys::mount::detach(dir.join("rootfs").to_str().unwrap()).unwrap();
+        let rootless = Host { euid: 1000, ..Host::read() };
+        planned(DEFAULT, dir, &rootless, &cgroups).unwrap().build(Prepared::default()).unwrap();
+        let shown =
+            std::fs::read_dir(dir.join("rootfs/sys/fs/cgroup")).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(shown.collect::<Vec<_>>(), ["pids"], "without privileges there may be no cgroup");
     });
 }
 
