@@ -28,5 +28,6 @@ pub mod tar;
 pub mod unpack;
 
 mod copy;
+mod copy_tree;
 mod remove;
 mod whiteout;

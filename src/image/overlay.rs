@@ -1,1 +1,116 @@
 //! A stack of layer directories as one tree: the overlay mount.
+//!
+//! KERNEL(6.13): layers are given as descriptors, one fsconfig(2) each. Before that they are given to mount(2) as
+//! /proc/self/fd/N, which keeps 128 layers well below the one page that its options may have.
+
+use crate::image::unpack::{by_descriptor, privileged};
+use crate::sys::{self, Asked};
+use anyhow::Result;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// What is laid upon each other.
+#[derive(Debug)]
+pub struct Layers<'a> {
+    /// Read-only directories, top first.
+    pub lowers: Vec<BorrowedFd<'a>>,
+    /// The writable directory.
+    pub upper: BorrowedFd<'a>,
+    /// An empty directory on the same file system.
+    pub work: BorrowedFd<'a>,
+}
+
+/// Mounts the layers at `target`.
+pub fn mount(layers: &Layers<'_>, target: &Path) -> Result<()> {
+    match by_descriptors(layers) {
+        Ok(Some(mount)) => {
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            Ok(rustix::mount::move_mount(&mount, "", CWD, target, flags)
+                .asked(|| format!("move_mount to {}", target.display()))?)
+        }
+        Ok(None) => Ok(by_names(layers, target)?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Options besides the layers. Renamed directories are copied and not redirected: a layer must mean the same without the
+/// layers it was made upon.
+fn options() -> &'static [(&'static str, &'static str)] {
+    if privileged() { &[("redirect_dir", "off"), ("metacopy", "off"), ("index", "off")] } else { &[("userxattr", "")] }
+}
+
+/// A detached mount, or `None` when this kernel wants names.
+fn by_descriptors(layers: &Layers<'_>) -> sys::Result<Option<OwnedFd>> {
+    let context = match rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) {
+        Err(Errno::NOSYS) => return Ok(None),
+        other => other.asked(|| "fsopen overlay".to_owned())?,
+    };
+    let explain = |errno: Errno, asked: &str| -> sys::Error {
+        let mut text = [0u8; 512];
+        let said = rustix::io::read(&context, &mut text[..]).unwrap_or(0);
+        let said = String::from_utf8_lossy(text.get(..said).unwrap_or_default()).trim().to_owned();
+        let call = if said.is_empty() { asked.to_owned() } else { format!("{asked} ({said})") };
+        sys::Error { call, errno: sys::Errno(errno.raw_os_error()) }
+    };
+    for (key, value) in options() {
+        let set = if value.is_empty() {
+            rustix::mount::fsconfig_set_flag(&context, *key)
+        } else {
+            rustix::mount::fsconfig_set_string(&context, *key, *value)
+        };
+        set.map_err(|errno| explain(errno, &format!("fsconfig overlay {key}={value}")))?;
+    }
+    let lowers = layers.lowers.iter().map(|fd| ("lowerdir+", fd));
+    for (key, fd) in lowers.chain([("upperdir", &layers.upper), ("workdir", &layers.work)]) {
+        match rustix::mount::fsconfig_set_fd(&context, key, fd) {
+            Ok(()) => {}
+            Err(Errno::INVAL) if key == "lowerdir+" => return Ok(None),
+            Err(errno) => return Err(explain(errno, &format!("fsconfig overlay {key}"))),
+        }
+    }
+    rustix::mount::fsconfig_create(&context).map_err(|errno| explain(errno, "fsconfig overlay create"))?;
+    let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty());
+    mount.map(Some).map_err(|errno| explain(errno, "fsmount overlay"))
+}
+
+fn by_names(layers: &Layers<'_>, target: &Path) -> sys::Result<()> {
+    let lowers: Vec<String> = layers.lowers.iter().map(|fd| by_descriptor(*fd)).collect();
+    let mut data = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lowers.join(":"),
+        by_descriptor(layers.upper),
+        by_descriptor(layers.work)
+    );
+    // Old kernels do not know all of these words; their defaults are the same.
+    if !privileged() {
+        data.push_str(",userxattr");
+    }
+    let data = CString::new(data).unwrap_or_default();
+    rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), Some(data.as_c_str()))
+        .asked(|| format!("mount overlay {}", target.display()))
+}
+
+/// Unmounts what is at `target`; what is no mount point is no error.
+pub fn unmount(target: &Path) -> sys::Result<()> {
+    match rustix::mount::unmount(target, UnmountFlags::NOFOLLOW) {
+        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).asked(|| format!("umount {}", target.display())),
+    }
+}
+
+/// True when `target` is on another mount than its parent.
+pub fn is_mounted(target: &Path) -> bool {
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    let mount = |path: &Path| rustix::fs::statx(CWD, path, flags, rustix::fs::StatxFlags::MNT_ID).ok();
+    let (Some(own), Some(above)) = (mount(target), target.parent().and_then(mount)) else { return false };
+    own.stx_mnt_id != above.stx_mnt_id
+}
+
+/// Keeps a borrowed list of descriptors readable at the call.
+pub fn borrowed(fds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
+    fds.iter().map(AsFd::as_fd).collect()
+}

@@ -61,6 +61,11 @@ pub(super) struct Applier<'a> {
 
 impl<'a> Applier<'a> {
     pub(super) fn new(target: Target<'a>, limits: &Limits, progress: &'a dyn Progress) -> Result<Applier<'a>> {
+        let mut pending = Pending::default();
+        if matches!(target.below, Below::Unknown | Below::Stack(_)) {
+            // Until the archive describes it, the root is what it was.
+            pending.implicit.insert(Vec::new());
+        }
         Ok(Applier {
             root: target.root,
             below: target.below,
@@ -70,7 +75,7 @@ impl<'a> Applier<'a> {
             attributes: Attributes::new(target.ids),
             directories: Directories::new(target.root),
             marks: Marks::default(),
-            pending: Pending::default(),
+            pending,
             entries: 0,
             bytes: 0,
         })
@@ -260,6 +265,7 @@ impl<'a> Applier<'a> {
         if entry.kind != Kind::Directory {
             bail!("the root of an image is a directory");
         }
+        self.pending.implicit.remove(&b""[..]);
         let root = self.directories.find(b"")?.context("the root is gone")?;
         self.describe(entry, b"", &root, false, true)
     }

@@ -30,7 +30,8 @@ pub use settle::{Settled, settle};
 
 pub(crate) use attributes::{all as all_xattrs, belongs_to_overlay as is_overlays};
 pub(crate) use marks::Marks;
-pub(crate) use merged::{Found, Merged, OPAQUE, Stack, by_descriptor};
+pub(crate) use merged::{Found, Merged, OPAQUE, Stack, by_descriptor, is_whiteout, joined};
+pub(crate) use settle::opaque_name;
 
 use crate::config::IdMapping;
 use anyhow::{Result, bail};
@@ -119,4 +120,4 @@ pub(crate) fn privileged() -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -83,7 +83,10 @@ impl Settle<'_> {
     /// What the lower layers show at a place, as far as this layer does not hide it.
     fn lower(&self, parts: &[&[u8]]) -> Result<Found> {
         let mut current = self.stack.root()?;
-        let Some((last, parents)) = parts.split_last() else { return Ok(Found::Directory(current)) };
+        let Some((last, parents)) = parts.split_last() else {
+            current.retain(|(layer, _)| *layer > 0);
+            return Ok(Found::Directory(current));
+        };
         for part in parents {
             match self.stack.child(&current, part)? {
                 Found::Directory(merged) => current = merged,

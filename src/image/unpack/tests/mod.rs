@@ -1,7 +1,7 @@
 //! Layers that are made by hand, unpacked both ways: into one tree, and into a directory for each layer. Both must show
 //! the same.
 
-mod archive;
+pub(crate) mod archive;
 mod limits;
 mod peers;
 mod traps;
@@ -20,7 +20,7 @@ use std::sync::Mutex;
 
 /// Warnings as they come.
 #[derive(Default)]
-pub(super) struct Heard(pub(super) Mutex<Vec<String>>);
+pub(crate) struct Heard(pub(crate) Mutex<Vec<String>>);
 
 impl Progress for Heard {
     fn warning(&self, text: &str) {
@@ -29,7 +29,7 @@ impl Progress for Heard {
 }
 
 /// An image of these compressed layers.
-pub(super) fn image(store: &Store, layers: &[Vec<u8>]) -> Vec<Layer> {
+pub(crate) fn image(store: &Store, layers: &[Vec<u8>]) -> Vec<Layer> {
     let put = |bytes: &Vec<u8>| {
         store.put(bytes).unwrap();
         let mut plain = Vec::new();
@@ -45,12 +45,12 @@ pub(super) fn image(store: &Store, layers: &[Vec<u8>]) -> Vec<Layer> {
     layers.iter().map(put).collect()
 }
 
-pub(super) fn never(descriptor: &Descriptor) -> anyhow::Result<Box<dyn std::io::Read + Send>> {
+pub(crate) fn never(descriptor: &Descriptor) -> anyhow::Result<Box<dyn std::io::Read + Send>> {
     anyhow::bail!("{} is in the store", descriptor.digest)
 }
 
 /// Unpacks into one tree; the listing, or the error.
-pub(super) fn flat(layers: &[Vec<u8>], options: &Options, heard: &Heard) -> Result<Vec<String>, String> {
+pub(crate) fn flat(layers: &[Vec<u8>], options: &Options, heard: &Heard) -> Result<Vec<String>, String> {
     let place = tempfile::tempdir().unwrap();
     let store = Store::open(&place.path().join("store")).unwrap();
     let into = place.path().join("tree");
@@ -60,7 +60,7 @@ pub(super) fn flat(layers: &[Vec<u8>], options: &Options, heard: &Heard) -> Resu
 }
 
 /// Unpacks each layer into its own directory; the listing of the merged tree, or the error.
-pub(super) fn stacked(layers: &[Vec<u8>], options: &Options, heard: &Heard) -> Result<Vec<String>, String> {
+pub(crate) fn stacked(layers: &[Vec<u8>], options: &Options, heard: &Heard) -> Result<Vec<String>, String> {
     let place = tempfile::tempdir().unwrap();
     let store = Store::open(place.path()).unwrap();
     let image = image(&store, layers);
@@ -68,16 +68,16 @@ pub(super) fn stacked(layers: &[Vec<u8>], options: &Options, heard: &Heard) -> R
     Ok(listing(&open_stack(&made)))
 }
 
-pub(super) fn open_stack(made: &[LayerDirectory]) -> Vec<OwnedFd> {
+pub(crate) fn open_stack(made: &[LayerDirectory]) -> Vec<OwnedFd> {
     made.iter().rev().map(|layer| layer.open().unwrap()).collect()
 }
 
-pub(super) fn sys_open(path: &Path) -> OwnedFd {
+pub(crate) fn sys_open(path: &Path) -> OwnedFd {
     crate::sys::files::open(path, rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY).unwrap()
 }
 
 /// One line for everything in the merged tree: type, mode, owner, time, name, content.
-pub(super) fn listing(layers: &[OwnedFd]) -> Vec<String> {
+pub(crate) fn listing(layers: &[OwnedFd]) -> Vec<String> {
     let stack = Stack::new(layers.iter().map(AsFd::as_fd).collect());
     let mut lines = Vec::new();
     let root = stack.root().unwrap();

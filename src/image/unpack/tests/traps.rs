@@ -335,6 +335,11 @@ fn the_later_entry_wins() {
             Tree(&["f 644 a = 2", "! a/b"]),
         ),
         ("twice the same name", vec![t().file("a", "1").file("a", "2").end()], Tree(&["f 644 a = 2"])),
+        (
+            "root described by the lowest layer alone",
+            vec![t().with(Raw { mode: 0o751, ..Raw::new(b'5', "./") }, b"").end(), t().file("a", "1").end()],
+            Tree(&["d 751 .", "f 644 a = 1"]),
+        ),
         ("missing parents", vec![t().file("a/b/c", "1").end()], Tree(&["d 755 a", "d 755 a/b", "f 644 a/b/c = 1"])),
         ("file with a slash at its end", vec![t().file("a/", "").end()], Tree(&["d 644 a"])),
     ];

@@ -1,0 +1,49 @@
+//! What a bundle remembers of where it came from: ocicat-image.json beside config.json.
+
+use super::Rootfs;
+use crate::config::IdMapping;
+use crate::image::digest::Digest;
+use crate::sys;
+use anyhow::{Context, Result};
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// Its name.
+pub(super) const NAME: &str = "ocicat-image.json";
+
+/// The record. Written before the first thing of the bundle exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// How the image was named.
+    pub reference: String,
+    /// Digest of the image's manifest.
+    pub manifest: Digest,
+    /// The store with the layers.
+    pub store: PathBuf,
+    /// Chain ids of the layers, lowest first.
+    pub chain_ids: Vec<Digest>,
+    /// Overlay or copy.
+    pub rootfs: Rootfs,
+    /// Mappings of users and groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_namespace: Option<(Vec<IdMapping>, Vec<IdMapping>)>,
+}
+
+impl Record {
+    /// Reads the record of the bundle in `directory`.
+    pub fn read(directory: &Path) -> Result<Record> {
+        let path = directory.join(NAME);
+        let file = sys::files::open(&path, OFlags::RDONLY | OFlags::NOFOLLOW)
+            .with_context(|| format!("{} is no bundle of ocicat-image", directory.display()))?;
+        let bytes = sys::files::read_fd(file, 1 << 20).with_context(|| path.display().to_string())?;
+        serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
+    }
+
+    pub(super) fn write(&self, bundle: &OwnedFd) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(self).context(NAME)?;
+        Ok(sys::files::replace_at(bundle, NAME, &bytes, 0o600)?)
+    }
+}
