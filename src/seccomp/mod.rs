@@ -26,3 +26,6 @@ use crate::sys::seccomp::Instruction;
 /// A classic BPF program over `struct seccomp_data`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Program(pub Vec<Instruction>);
+
+#[cfg(test)]
+mod tests;

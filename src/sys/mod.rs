@@ -30,6 +30,7 @@ pub mod umask;
 pub mod procfs;
 pub mod scheduling;
 pub mod seccomp;
+pub mod stream;
 pub mod signalfd;
 pub mod signals;
 
