@@ -1,6 +1,6 @@
 //! `create`: from a bundle to a process that only waits to be started; and the way back from every point in between.
 
-use super::record::{Identity, Record, boot_id};
+use super::record::{Amendment, Identity, Record, boot_id};
 use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::undo::Undo;
@@ -149,8 +149,7 @@ type Up = (Record, spawn::Spawned, Option<OwnedFd>);
 /// Everything from the first record to the last; `undo` knows the way back.
 fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Result<Up> {
     let directory = attempt.directory;
-    directory.write_first(first)?;
-    directory.write_config(attempt.raw)?;
+    directory.write_first(first, attempt.raw)?;
     if let Some(filter) = attempt.plan.init.process.as_ref().and_then(|process| process.seccomp.as_ref()) {
         directory.write_new(store::SECCOMP, &filter.to_bytes())?;
     }
@@ -176,9 +175,12 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
         let _ = pidfd::reap(&doomed);
     });
     let ready = attempt.converse(&spawned, &state).map_err(|error| explain(error, &spawned, cgroup.paths()))?;
-    let record = Record { init: Some(Identity::of(spawned.child.pid)?), cgroups: Some(cgroup.keep()), ..first.clone() };
+    let paths = Some(cgroup.keep()).filter(|paths| first.cgroups.as_ref() != Some(paths));
+    let amendment = Amendment { init: Some(Identity::of(spawned.child.pid)?), cgroups: paths };
+    let mut record = first.clone();
+    record.amend(amendment.clone());
     let terminal = attempt.hand_out(&record, &spawned, ready, console.as_ref())?;
-    directory.write(&record)?;
+    directory.amend(&amendment)?;
     spawned.parent.done()?;
     Ok((record, spawned, terminal))
 }

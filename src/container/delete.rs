@@ -32,12 +32,12 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     if !directory.exists() {
         return if force { Ok(()) } else { bail!("container does not exist: {id}") };
     }
-    let Some(record) = directory.record()? else {
+    let Some((record, config)) = directory.record()? else {
         // Only the directory was made before its runtime was killed.
         return directory.remove();
     };
     let status = status::of(&record, &directory);
-    let found = Found { directory, record, status };
+    let found = Found { directory, record, status, config };
     match found.status {
         Status::Stopped | Status::Created => {}
         _ if force => {}
@@ -48,7 +48,7 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
 
 /// Ends the runtime process that is still creating the container: it holds the lock, and init dies with it.
 fn end_creator(directory: &Directory) {
-    let Ok(Some(record)) = directory.record() else { return };
+    let Ok(Some((record, _))) = directory.record() else { return };
     if record.init.is_none()
         && let Some(creator) = record.creator.open()
         && record.creator.pid != std::process::id() as i32

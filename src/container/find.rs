@@ -7,6 +7,7 @@ use super::{ContainerId, Runtime};
 use crate::config::Config;
 use crate::spec;
 use anyhow::{Context, Result, bail};
+use serde_json::value::RawValue;
 
 /// A container that exists.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub(super) struct Found {
     pub(super) directory: Directory,
     pub(super) record: Record,
     pub(super) status: Status,
+    pub(super) config: Box<RawValue>,
 }
 
 /// Looks at a container without taking it.
@@ -38,17 +40,17 @@ fn parse(id: &str) -> Result<ContainerId> {
 }
 
 fn found(directory: Directory) -> Result<Found> {
-    let Some(record) = directory.record()? else {
+    let Some((record, config)) = directory.record()? else {
         bail!("container {} was never created: its runtime was killed; hint: delete --force", directory.id());
     };
     let status = status::of(&record, &directory);
-    Ok(Found { directory, record, status })
+    Ok(Found { directory, record, status, config })
 }
 
 impl Found {
     /// config.json as it was at create.
     pub(super) fn config(&self) -> Result<Config> {
-        spec::read::parse(&self.directory.config()?).context("the config of the container")
+        spec::read::parse(self.config.get().as_bytes()).context("the config of the container")
     }
 
     /// Init by descriptor.

@@ -1,4 +1,5 @@
 //! The record of a container: what it takes to find and to take back everything that exists because of it.
+//! How it is stored is the business of `store`.
 
 use crate::cgroups;
 use crate::sys::{files, pidfd};
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-/// `ROOT/ID/state.json`.
+/// What is known of a container, besides facts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -76,7 +77,42 @@ pub fn boot_id() -> String {
     files::read_text("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
+/// What has come to be since the record was first written.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Amendment {
+    /// Init, once the container is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<Identity>,
+    /// Where its cgroups are, when that has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroups: Option<cgroups::Paths>,
+}
+
 impl Record {
+    /// Takes an amendment in.
+    pub fn amend(&mut self, amendment: Amendment) {
+        self.init = amendment.init.or(self.init);
+        self.cgroups = amendment.cgroups.or(self.cgroups.take());
+    }
+
+    #[cfg(test)]
+    pub(super) fn new(id: &str, creator: Identity) -> Record {
+        Record {
+            version: 1,
+            oci_version: "1.3.0".to_owned(),
+            id: id.to_owned(),
+            bundle: PathBuf::from("/b"),
+            rootfs: PathBuf::from("/b/rootfs"),
+            annotations: BTreeMap::new(),
+            created: String::new(),
+            owner: 0,
+            boot_id: String::new(),
+            creator,
+            init: None,
+            cgroups: None,
+        }
+    }
+
     /// Init's identity, if it belongs to this boot.
     pub fn current_init(&self) -> Option<Identity> {
         self.init.filter(|_| self.boot_id == boot_id())

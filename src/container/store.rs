@@ -1,23 +1,26 @@
 //! What a container is on disk: one directory below the root, locked by flock(2) on itself.
 //!
 //! ```text
-//! ROOT/ID/  state.json   the record: written before the first thing exists, replaced by rename, removed last
-//!           config.json  as it was at create; later edits of the bundle have no effect
+//! ROOT/ID/  record       written before the first thing exists, removed last: the record, config.json as it was at
+//!                        create, and amendments, one JSON value after the other
 //!           seccomp.bpf  the compiled filter, for exec
 //!           start        fifo: init reads one byte from it; gone once the container was started
 //!           outcome      fifo: closed by init's execve, or four bytes of errno
 //! ```
+//!
+//! Only one file is written for every container, because making a file is what costs. An amendment is appended by one
+//! write; what a killed runtime left of one is not read.
 
 use super::ContainerId;
-use super::record::Record;
+use super::record::{Amendment, Record};
 use crate::sys::{self, Errno, files};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+use serde_json::value::RawValue;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-const RECORD: &str = "state.json";
-const CONFIG: &str = "config.json";
+const RECORD: &str = "record";
 /// The fifo that init waits on.
 pub const START: &str = "start";
 /// The fifo that tells whether the execve succeeded.
@@ -114,10 +117,6 @@ impl Directory {
         &self.id
     }
 
-    /// The directory itself.
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
 
     /// Where the directory is.
     pub fn path(&self) -> PathBuf {
@@ -145,19 +144,21 @@ impl Directory {
         (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino)
     }
 
-    /// Writes the first record; nothing else of the container may exist yet.
-    pub fn write_first(&self, record: &Record) -> Result<()> {
-        self.write_new(RECORD, &serde_json::to_vec(record)?)
+    /// Writes the record and config.json as it is now; nothing else of the container may exist yet.
+    pub fn write_first(&self, record: &Record, config: &[u8]) -> Result<()> {
+        let mut bytes = serde_json::to_vec(record)?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(config);
+        bytes.push(b'\n');
+        self.write_new(RECORD, &bytes)
     }
 
-    /// Replaces the record.
-    pub fn write(&self, record: &Record) -> Result<()> {
-        Ok(files::replace_at(&self.fd, RECORD, &serde_json::to_vec(record)?, 0o600)?)
-    }
-
-    /// Keeps config.json as it is now.
-    pub fn write_config(&self, raw: &[u8]) -> Result<()> {
-        self.write_new(CONFIG, raw)
+    /// Adds to the record what has come to be since.
+    pub fn amend(&self, amendment: &Amendment) -> Result<()> {
+        let mut bytes = serde_json::to_vec(amendment)?;
+        bytes.push(b'\n');
+        let file = self.open_file(RECORD, OFlags::WRONLY | OFlags::APPEND)?;
+        Ok(files::write_fd(&file, &bytes)?)
     }
 
     /// Makes a file that does not exist yet.
@@ -184,18 +185,14 @@ impl Directory {
         rustix::fs::accessat(&self.fd, name, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
-    /// The record; `None` when there is none, or only the beginning of one: then nothing else of the container exists.
-    pub fn record(&self) -> Result<Option<Record>> {
+    /// The record with its amendments, and config.json as it was at create; `None` when there is none, or only the
+    /// beginning of one: then nothing else of the container exists.
+    pub fn record(&self) -> Result<Option<(Record, Box<RawValue>)>> {
         let bytes = match self.open_file(RECORD, OFlags::RDONLY) {
             Err(error) if error.errno == Errno(libc::ENOENT) => return Ok(None),
             file => files::read_fd(file?, LONGEST)?,
         };
-        Ok(serde_json::from_slice(&bytes).ok())
-    }
-
-    /// config.json as it was at create.
-    pub fn config(&self) -> Result<Vec<u8>> {
-        Ok(files::read_fd(self.open_file(CONFIG, OFlags::RDONLY)?, LONGEST)?)
+        Ok(read_record(&bytes))
     }
 
     /// Reads a small file of the directory.
@@ -220,6 +217,43 @@ impl Directory {
         match rustix::fs::unlinkat(CWD, self.path(), AtFlags::REMOVEDIR) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno).with_context(|| format!("rmdir {}", self.path().display())),
+        }
+    }
+}
+
+fn read_record(bytes: &[u8]) -> Option<(Record, Box<RawValue>)> {
+    // Each value ends with a line break; without it the runtime was killed while it wrote.
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n')?;
+    let mut values = serde_json::Deserializer::from_slice(bytes.get(..whole)?).into_iter::<Box<RawValue>>();
+    let mut record: Record = serde_json::from_str(values.next()?.ok()?.get()).ok()?;
+    let config = values.next()?.ok()?;
+    for amendment in values.map_while(Result::ok) {
+        record.amend(serde_json::from_str(amendment.get()).ok()?);
+    }
+    Some((record, config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::record::Identity;
+
+    #[test]
+    fn a_record_that_was_cut_short_is_none_and_an_amendment_that_was_is_not_read() {
+        let identity = Identity { pid: 1, start: 2 };
+        let record = Record::new("box", identity);
+        let mut bytes = serde_json::to_vec(&record).unwrap();
+        bytes.extend_from_slice(b"\n{\n \"ociVersion\": \"1.3.0\"\n}\n");
+        let first = bytes.len();
+        bytes.extend(serde_json::to_vec(&Amendment { init: Some(identity), cgroups: None }).unwrap());
+        bytes.push(b'\n');
+        for length in 0..=bytes.len() {
+            let read = read_record(&bytes[..length]);
+            assert_eq!(read.is_some(), length >= first, "{length}");
+            if let Some((record, config)) = read {
+                assert_eq!(record.init.is_some(), length == bytes.len(), "{length}");
+                assert!(config.get().contains("1.3.0"));
+            }
         }
     }
 }
