@@ -170,13 +170,15 @@ impl Init<'_> {
         let root = settle::own_root()?;
         let outcome = self.given.outcome.as_ref().map_or(end.as_fd(), |fd| fd.as_fd());
         let settled = settle::settle(process, root.as_fd(), self.terminal.as_ref(), outcome)?;
+        // Before the last answer: after it the parent may be gone at once, and its death must not be ours. If it dies
+        // before the answer, the end of the socket says so.
+        proc::outlive_parent()?;
         *at = "seccomp";
         let listener = if process.filter_at_create() { settle::load_filter(process)? } else { None };
         *at = "ready";
         let master = self.terminal.as_ref().map(|terminal| terminal.master.as_fd());
         rooted.waiting(master, listener.as_ref().map(|fd| fd.as_fd()))?;
         drop((self.terminal.take(), listener, root));
-        proc::outlive_parent()?;
         *at = "start";
         self.started(process, &settled)
     }
@@ -213,8 +215,8 @@ impl Init<'_> {
 
     /// A container without `process` only lives until it is deleted.
     fn wait_without_process(&mut self, rooted: Child<'_, Rooted>) -> Result<Never> {
-        rooted.waiting(None, None)?;
         proc::outlive_parent()?;
+        rooted.waiting(None, None)?;
         loop {
             self.wait_for_start()?;
         }

@@ -134,13 +134,15 @@ fn become_process(plan: &Plan, end: &ChildEnd, at: &mut &'static str) -> Result<
     let root = settle::own_root()?;
     let terminal = plan.terminal.as_ref().map(|plan| terminal::open(root.as_fd(), plan)).transpose()?;
     let settled = settle::settle(plan, root.as_fd(), terminal.as_ref(), end.as_fd())?;
+    // Before the last answer: after it the parent may be gone at once, and its death must not be ours. If it dies
+    // before the answer, the end of the socket says so.
+    proc::outlive_parent()?;
     *at = "seccomp";
     let listener = if plan.filter_at_create() { settle::load_filter(plan)? } else { None };
     *at = "ready";
     let master = terminal.as_ref().map(|terminal| terminal.master.as_fd());
     rooted.waiting(master, listener.as_ref().map(|fd| fd.as_fd()))?;
     drop((terminal, listener, root));
-    proc::outlive_parent()?;
     *at = "execve";
     Err(settled.launch(plan))
 }
