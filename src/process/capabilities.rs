@@ -203,3 +203,92 @@ impl std::fmt::Display for Plan {
         sets.iter().try_for_each(|(name, mask)| writeln!(f, "capabilities {name} {}", list(*mask)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::forked::in_child;
+
+    fn asked(json: &str) -> Capabilities {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn names_become_masks_and_unknown_ones_warnings() {
+        let rows: &[(&str, &[&str], &str)] = &[
+            ("{}", &[], "bounding none; effective none; permitted none; inheritable none; ambient none; []"),
+            (
+                r#"{"bounding": ["CAP_CHOWN", "cap_kill", "BPF"], "permitted": ["CAP_CHOWN"]}"#,
+                &[],
+                "bounding CAP_CHOWN,CAP_KILL,CAP_BPF; effective none; permitted CAP_CHOWN; inheritable none; ambient none; []",
+            ),
+            (
+                r#"{"bounding": ["CAP_NOT"], "effective": ["CAP_NOT", "CAP_"]}"#,
+                &[],
+                "bounding none; effective none; permitted none; inheritable none; ambient none; \
+                 [\"process.capabilities: unknown capability \\\"CAP_NOT\\\" is left out\", \
+                 \"process.capabilities: unknown capability \\\"CAP_\\\" is left out\"]",
+            ),
+            (
+                r#"{"bounding": ["CAP_KILL"]}"#,
+                &["NET_RAW"],
+                "bounding CAP_KILL,CAP_NET_RAW; effective CAP_NET_RAW; permitted CAP_NET_RAW; inheritable none; ambient none; []",
+            ),
+            (
+                r#"{"inheritable": ["CAP_KILL"]}"#,
+                &["NET_RAW"],
+                "bounding CAP_NET_RAW; effective CAP_NET_RAW; permitted CAP_NET_RAW; inheritable CAP_KILL; ambient CAP_NET_RAW; []",
+            ),
+        ];
+        for (sets, added, expected) in rows {
+            let added: Vec<String> = added.iter().map(|name| (*name).to_owned()).collect();
+            let plan = plan(Some(&asked(sets)), &added);
+            let shown = plan.to_string().replace("capabilities ", "").replace('\n', "; ");
+            assert_eq!(format!("{shown}{:?}", plan.warnings), *expected);
+        }
+        assert_eq!(names().last().as_deref(), Some("CAP_CHECKPOINT_RESTORE"));
+    }
+
+    /// The five sets of /proc/self/status after the steps, as user `uid`.
+    fn applied(json: &'static str, uid: u32) -> String {
+        let said = in_child(|| {
+            let text = |error: anyhow::Error| format!("{error:#}");
+            let plan = plan(Some(&asked(json)), &[]);
+            drop_bounding(&plan).map_err(text)?;
+            keep().map_err(text)?;
+            credentials::set_uid(uid).map_err(|e| e.to_string())?;
+            raise().map_err(text)?;
+            let warnings = apply_final(&plan).map_err(text)?;
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let value = |name: &str| {
+                let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+                list(u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap())
+            };
+            let sets = ["CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb"].map(value);
+            Ok(format!("{} {warnings:?}", sets.join(" ")))
+        });
+        said.unwrap()
+    }
+
+    #[test]
+    fn the_kernel_then_holds_exactly_these_sets() {
+        let three = r#"{"bounding": ["CAP_KILL", "CAP_CHOWN"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]}"#;
+        let ambient = r#"{"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"],
+                          "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"]}"#;
+        let lonely = r#"{"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "ambient": ["CAP_KILL"]}"#;
+        let rows = [
+            ("{}", 0, "none none none none none []"),
+            (three, 0, "CAP_CHOWN,CAP_KILL CAP_KILL CAP_KILL none none []"),
+            (three, 1000, "CAP_CHOWN,CAP_KILL CAP_KILL CAP_KILL none none []"),
+            (ambient, 1000, "CAP_KILL CAP_KILL CAP_KILL CAP_KILL CAP_KILL []"),
+            (
+                lonely,
+                1000,
+                "CAP_KILL none CAP_KILL none none [\"process.capabilities: CAP_KILL cannot be made ambient\"]",
+            ),
+        ];
+        for (json, uid, expected) in rows {
+            assert_eq!(applied(json, uid), expected, "{json} as {uid}");
+        }
+    }
+}

@@ -67,3 +67,62 @@ impl std::fmt::Display for Plan {
         writeln!(f, "user uid={} gid={} groups={:?} umask={:04o}", self.uid, self.gid, self.groups, self.umask)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::forked::in_child;
+
+    fn user(json: &str) -> User {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn numbers_that_are_no_ids_are_refused() {
+        let rows = [
+            ("{}", "user uid=0 gid=0 groups=[] umask=0022"),
+            (
+                r#"{"uid": 1, "gid": 2, "additionalGids": [3, 4], "umask": 63}"#,
+                "user uid=1 gid=2 groups=[3, 4] umask=0077",
+            ),
+            (r#"{"uid": 4294967295}"#, "process.user.uid: 4294967295 is no id: the kernel reads it as \"no change\""),
+            (
+                r#"{"additionalGids": [1, 4294967295]}"#,
+                "process.user.additionalGids[1]: 4294967295 is no id: the kernel reads it as \"no change\"",
+            ),
+            (r#"{"umask": 512}"#, "process.user.umask: 512 (octal 1000) has bits beyond 0777"),
+        ];
+        for (json, expected) in rows {
+            let shown = plan(&user(json)).map_or_else(|e| e.to_string(), |plan| plan.to_string().trim_end().to_owned());
+            assert_eq!(shown, expected);
+        }
+    }
+
+    #[test]
+    fn ids_groups_and_umask_are_exactly_those() {
+        let said = in_child(|| {
+            let json = r#"{"uid": 1234, "gid": 77, "additionalGids": [5, 6], "umask": 7}"#;
+            apply(&plan(&user(json)).unwrap()).map_err(|error| format!("{error:#}"))?;
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let lines = status.lines().filter(|l| ["Uid", "Gid", "Groups", "Umask"].iter().any(|n| l.starts_with(n)));
+            Ok(lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("; "))
+        });
+        assert_eq!(said.unwrap(), "Umask: 0007; Uid: 1234 1234 1234 1234; Gid: 77 77 77 77; Groups: 5 6");
+    }
+
+    #[test]
+    fn denied_groups_matter_only_where_groups_were_asked_for() {
+        for (groups, expected) in
+            [("[]", "ok"), ("[5]", "process.user.additionalGids: this user namespace denies groups")]
+        {
+            let said = in_child(|| {
+                crate::sys::clone::unshare(libc::CLONE_NEWUSER as u64).map_err(|e| e.to_string())?;
+                let plan = plan(&user(&format!("{{\"additionalGids\": {groups}}}"))).unwrap();
+                let done = set_groups(&plan.groups);
+                Ok(done.map_or_else(|error| format!("{error:#}"), |()| "ok".to_owned()))
+            });
+            let said = said.unwrap();
+            assert!(said.starts_with(expected), "{said}");
+        }
+    }
+}

@@ -238,3 +238,6 @@ impl std::fmt::Display for Plan {
         writeln!(f, "execute {:?}", self.arguments)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,3 +124,72 @@ impl std::fmt::Display for Plan {
         rows.try_for_each(|l| writeln!(f, "limit {} soft={} hard={}", l.kind, amount(l.soft), amount(l.hard)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::forked::in_child;
+
+    fn planned(json: &str) -> Result<Plan> {
+        plan(&serde_json::from_str::<Vec<Rlimit>>(json).unwrap())
+    }
+
+    #[test]
+    fn wrong_limits_are_named_by_their_place() {
+        let rows = [
+            ("[]", ""),
+            (r#"[{"type": "RLIMIT_NOFILE", "soft": 3, "hard": 5}]"#, "limit RLIMIT_NOFILE soft=3 hard=5"),
+            (
+                r#"[{"type": "RLIMIT_CORE", "soft": 0, "hard": 18446744073709551615}]"#,
+                "limit RLIMIT_CORE soft=0 hard=unlimited",
+            ),
+            (r#"[{"type": "RLIMIT_BOGUS"}]"#, "process.rlimits[0].type: unknown limit \"RLIMIT_BOGUS\""),
+            (
+                r#"[{"type": "RLIMIT_CPU"}, {"type": "RLIMIT_AS"}, {"type": "RLIMIT_CPU"}]"#,
+                "process.rlimits[2].type: RLIMIT_CPU is already set by process.rlimits[0]",
+            ),
+            (
+                r#"[{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]"#,
+                "process.rlimits[0]: the soft limit 2 is above the hard limit 1",
+            ),
+        ];
+        for (json, expected) in rows {
+            let shown = planned(json).map_or_else(|e| e.to_string(), |plan| plan.to_string().trim_end().to_owned());
+            assert_eq!(shown, expected);
+        }
+        for (adjustment, good) in [(None, true), (Some(-1000), true), (Some(1001), false)] {
+            assert_eq!(check_oom_score(adjustment).is_ok(), good);
+        }
+    }
+
+    #[test]
+    fn limits_are_set_and_one_that_needs_a_capability_is_explained() {
+        let said = in_child(|| {
+            let text = |error: anyhow::Error| format!("{error:#}");
+            let set = |json: &str| apply(&planned(json).unwrap()).map_err(text);
+            set(
+                r#"[{"type": "RLIMIT_NOFILE", "soft": 20, "hard": 30}, {"type": "RLIMIT_MEMLOCK", "soft": 1, "hard": 2}]"#,
+            )?;
+            let now = crate::sys::limits::get(7).unwrap();
+            crate::sys::credentials::set_uid(1234).unwrap();
+            set(r#"[{"type": "RLIMIT_MEMLOCK", "soft": 1, "hard": 4000}]"#)?;
+            let denied = set(r#"[{"type": "RLIMIT_NOFILE", "soft": 20, "hard": 40}]"#).unwrap_err();
+            Ok(format!("{now:?} {denied}"))
+        });
+        assert_eq!(
+            said.unwrap(),
+            "(20, 30) process.rlimits[0]: RLIMIT_NOFILE above the runtime's own hard limit of 30 needs CAP_SYS_RESOURCE: \
+             setrlimit RLIMIT_NOFILE soft=20 hard=40: operation not permitted (EPERM)"
+        );
+    }
+
+    #[test]
+    fn the_oom_score_is_written_through_the_private_procfs() {
+        let said = in_child(|| {
+            let procfs = Procfs::open().map_err(|e| e.to_string())?;
+            apply_oom_score(&procfs, 321).map_err(|e| format!("{e:#}"))?;
+            Ok(procfs.read("self/oom_score_adj").unwrap().trim().to_owned())
+        });
+        assert_eq!(said.unwrap(), "321");
+    }
+}

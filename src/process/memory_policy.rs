@@ -74,3 +74,46 @@ impl std::fmt::Display for Plan {
         writeln!(f, "memory policy {}", self.words)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_the_kernels_numbers() {
+        let rows = [
+            (r#"{"mode": "MPOL_DEFAULT"}"#, "0x0 []"),
+            (r#"{"mode": "MPOL_BIND", "nodes": "0-1"}"#, "0x2 [3]"),
+            (r#"{"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}"#, "0x8002 [1]"),
+            (r#"{"mode": "MPOL_X"}"#, "linux.memoryPolicy.mode: unknown mode \"MPOL_X\""),
+            (r#"{"mode": "MPOL_BIND", "flags": ["F"]}"#, "linux.memoryPolicy.flags[0]: unknown flag \"F\""),
+            (
+                r#"{"mode": "MPOL_BIND", "nodes": "x"}"#,
+                "linux.memoryPolicy.nodes: \"x\" is no list of numbers like 0-3,7",
+            ),
+        ];
+        for (json, expected) in rows {
+            let shown = match plan(&serde_json::from_str(json).unwrap()) {
+                Ok(plan) => format!("{:#x} {:?}", plan.mode, plan.nodes),
+                Err(error) => format!("{error:#}"),
+            };
+            assert_eq!(shown, expected);
+        }
+    }
+
+    #[test]
+    fn a_policy_is_set_where_the_kernel_has_them() {
+        let said = crate::sys::forked::in_child(|| {
+            let bind = plan(&serde_json::from_str(r#"{"mode": "MPOL_BIND", "nodes": "0"}"#).unwrap()).unwrap();
+            match apply(&bind) {
+                Ok(()) => Ok(std::fs::read_to_string("/proc/self/numa_maps").unwrap_or_default()),
+                // CONFIG_NUMA=n
+                Err(error) if crate::sys::errno_of(&error).is_some_and(|e| e.0 == libc::ENOSYS) => {
+                    Ok("bind:0".to_owned())
+                }
+                Err(error) => Err(format!("{error:#}")),
+            }
+        });
+        assert!(said.unwrap().contains("bind:0"));
+    }
+}

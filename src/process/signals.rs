@@ -120,6 +120,7 @@ pub fn reset() -> Result<()> {
 mod tests {
     use super::*;
     use crate::sys::forked;
+    use std::os::fd::AsFd;
 
     /// Supervises a shell in a child of the test, and sends what `disturb` says to the supervisor.
     fn supervised(script: &'static str, disturb: &'static [i32]) -> String {
@@ -159,6 +160,53 @@ mod tests {
         ];
         for (script, disturb, expected) in rows {
             assert_eq!(supervised(script, disturb), *expected, "{script}");
+        }
+    }
+
+    /// Runs `script` on a terminal of its own, with `typed` as our standard input; the exit code and what came out.
+    fn relayed(script: &'static str, typed: &'static str) -> String {
+        let (read, stdout) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let said = forked::in_child(|| {
+            let text = |error: anyhow::Error| format!("{error:#}");
+            let supervisor = Supervisor::prepare(false).map_err(text)?;
+            let root = crate::sys::files::open("/", rustix::fs::OFlags::PATH).unwrap();
+            let plan = crate::process::terminal::Plan { size: None, uid: 0 };
+            let terminal = crate::process::terminal::open(root.as_fd(), &plan).map_err(text)?;
+            let stdin = crate::sys::memory::file_with(c"typed", typed.as_bytes()).unwrap();
+            crate::sys::descriptors::become_stream(&stdin, 0).unwrap();
+            crate::sys::descriptors::become_stream(&stdout, 1).unwrap();
+            let shell = forked::start(|| {
+                reset().unwrap();
+                crate::process::terminal::attach(&terminal.slave).unwrap();
+                use std::os::unix::process::CommandExt;
+                std::process::Command::new("/bin/sh").args(["-c", script]).exec().to_string()
+            });
+            drop(terminal.slave);
+            let pidfd = pidfd::open(shell).unwrap();
+            let code = supervisor.supervise(&pidfd, shell, Options { terminal: Some(terminal.master) });
+            Ok(code.map_err(text)?.to_string())
+        });
+        drop(stdout);
+        let out = String::from_utf8(crate::sys::files::read_fd(&read, 1 << 22).unwrap()).unwrap();
+        format!("{} {}", said.unwrap(), if out.len() > 200 { out.len().to_string() } else { format!("{out:?}") })
+    }
+
+    #[test]
+    fn a_terminal_is_relayed_both_ways_and_drained_at_the_end() {
+        let rows = [
+            ("echo hello; exit 3", "", "3 \"hello\\r\\n\""),
+            ("read line; echo got $line", "typed\n", "got typed\\r\\n\""),
+            ("cat", "one\ntwo", "two\""),
+            ("test -t 0 && test -t 2 && tty", "", "0 \"/dev/pts/"),
+            // More than the terminal's and the pipe's buffers hold.
+            ("head -c 50000 /dev/zero | tr '\\0' x", "", "0 50000"),
+            // Somebody else keeps the terminal open.
+            ("sleep 3 & echo done", "", "0 \"done\\r\\n\""),
+        ];
+        for (script, typed, expected) in rows {
+            let said = relayed(script, typed);
+            // What is typed may be echoed before it is read.
+            assert!(said.contains(expected), "{script}: {said}");
         }
     }
 
