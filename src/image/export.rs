@@ -1,16 +1,23 @@
-//! An image as files, for other tools.
+//! An image as files, for other tools: an OCI layout, a tar file of one, or what `docker load` reads.
 
+use crate::image::archive::{Sink, uncompressed};
+use crate::image::import::{FULL_NAME, REF_NAME, blob};
+use crate::image::manifest::{Descriptor, Index, LIMIT, layer_compression, media};
 use crate::image::progress::Progress;
 use crate::image::pull::Image;
 use crate::image::reference::Reference;
 use crate::image::store::Store;
-use anyhow::{Result, bail};
+use crate::registry::{Digest, Hasher};
+use crate::sys::files;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::Path;
 
 /// What the files look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// A directory: an OCI layout.
+    /// A directory: an OCI layout. One that exists gets one more image.
     Layout,
     /// A tar file of an OCI layout.
     OciArchive,
@@ -27,6 +34,127 @@ pub fn export(
     shape: Shape,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let _ = (store, image, reference, target, shape, progress);
-    bail!("not there yet")
+    let mut sink = match shape {
+        Shape::Layout => Sink::directory(target)?,
+        Shape::OciArchive | Shape::DockerArchive => Sink::archive(target)?,
+    };
+    let written = match shape {
+        Shape::Layout => {
+            let known = known_images(target)?;
+            layout(store, image, reference, known, &mut sink, progress)
+        }
+        Shape::OciArchive => layout(store, image, reference, Vec::new(), &mut sink, progress),
+        Shape::DockerArchive => docker(store, image, reference, &mut sink, progress),
+    };
+    written.and_then(|()| sink.finish()).with_context(|| target.display().to_string())
+}
+
+fn known_images(target: &Path) -> Result<Vec<Descriptor>> {
+    let path = target.join("index.json");
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let index: Index = serde_json::from_slice(&files::read(&path, LIMIT as usize)?).context("index.json")?;
+    Ok(index.manifests)
+}
+
+fn layout(
+    store: &Store,
+    image: &Image,
+    reference: &Reference,
+    known: Vec<Descriptor>,
+    sink: &mut Sink,
+    progress: &dyn Progress,
+) -> Result<()> {
+    sink.bytes("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    sink.make_directory("blobs")?;
+    let mut directories = BTreeSet::new();
+    let mut written = BTreeSet::new();
+    let parts = image.manifest.layers.iter().chain([&image.manifest.config, &image.descriptor]);
+    for part in parts.filter(|part| written.insert(part.digest.clone())) {
+        if directories.insert(part.digest.algorithm().name()) {
+            sink.make_directory(&format!("blobs/{}", part.digest.algorithm().name()))?;
+        }
+        progress.layer_started(&part.digest, part.size);
+        let mut from = Verified::open(store, &part.digest, progress)?;
+        sink.file(&blob(&part.digest), part.size, &mut from)?;
+        progress.layer_done(&part.digest, false);
+    }
+    let mut named = Descriptor { annotations: None, ..image.descriptor.clone() };
+    let tag = reference.tag.clone().unwrap_or_else(|| "latest".to_owned());
+    let mut manifests = known;
+    manifests.retain(|other| other.annotation(REF_NAME) != Some(&tag));
+    named.annotations = Some([(REF_NAME.to_owned(), tag), (FULL_NAME.to_owned(), reference.to_string())].into());
+    manifests.push(named);
+    let index = Index { schema_version: 2, media_type: Some(media::INDEX.to_owned()), manifests, annotations: None };
+    // Last: what it names is there.
+    sink.bytes("index.json", &serde_json::to_vec(&index)?)
+}
+
+fn docker(store: &Store, image: &Image, reference: &Reference, sink: &mut Sink, progress: &dyn Progress) -> Result<()> {
+    let mut names = Vec::new();
+    let mut written = BTreeSet::new();
+    for layer in image.layers() {
+        let name = format!("{}.tar", layer.diff_id.hex());
+        if written.insert(name.clone()) {
+            progress.layer_started(&layer.descriptor.digest, layer.descriptor.size);
+            let compression = layer_compression(&layer.descriptor.media_type)?;
+            // A tar header has the size: the first pass counts.
+            let mut count = uncompressed(store.open_blob(&layer.descriptor.digest)?, compression)?;
+            let size = std::io::copy(&mut count, &mut std::io::sink()).with_context(|| name.clone())?;
+            let blob = Verified::open(store, &layer.descriptor.digest, progress)?;
+            sink.file(&name, size, &mut uncompressed(blob, compression)?)?;
+            progress.layer_done(&layer.descriptor.digest, false);
+        }
+        names.push(name);
+    }
+    let config = store.read_blob(&image.manifest.config.digest, LIMIT as usize)?;
+    let config_name = format!("{}.json", image.manifest.config.digest.hex());
+    sink.bytes(&config_name, &config)?;
+    let tags: Vec<String> = reference
+        .tag
+        .iter()
+        .map(|tag| {
+            let named = Reference { tag: Some(tag.clone()), digest: None, ..reference.clone() };
+            named.familiar()
+        })
+        .collect();
+    let document = serde_json::json!([{ "Config": config_name, "RepoTags": tags, "Layers": names }]);
+    sink.bytes("manifest.json", document.to_string().as_bytes())
+}
+
+/// A blob of the store that is held against its digest while it is read.
+struct Verified<'a> {
+    file: std::fs::File,
+    digest: Digest,
+    hasher: Option<Hasher>,
+    progress: &'a dyn Progress,
+}
+
+impl<'a> Verified<'a> {
+    fn open(store: &Store, digest: &Digest, progress: &'a dyn Progress) -> Result<Verified<'a>> {
+        let file = store.open_blob(digest)?;
+        Ok(Verified { file, digest: digest.clone(), hasher: Some(Hasher::new(digest.algorithm())), progress })
+    }
+
+    fn prove(&mut self) -> Result<()> {
+        match self.hasher.take().map(Hasher::finish) {
+            Some(found) if found != self.digest => bail!("blob {}: its content has the digest {found}", self.digest),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Read for Verified<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            self.prove().map_err(|error| std::io::Error::other(error.to_string()))?;
+        }
+        if let (Some(hasher), Some(bytes)) = (&mut self.hasher, buffer.get(..count)) {
+            hasher.update(bytes);
+        }
+        self.progress.received(&self.digest, count as u64);
+        Ok(count)
+    }
 }

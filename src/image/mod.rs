@@ -8,6 +8,7 @@
 //! ```
 
 pub mod access;
+mod archive;
 pub mod bundle;
 pub mod commit;
 pub mod configuration;

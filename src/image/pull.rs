@@ -208,7 +208,7 @@ fn media_type_of(fetched: &Fetched, inside: Option<String>) -> String {
     fetched.media_type.clone().or(inside).unwrap_or_else(|| media::MANIFEST.to_owned())
 }
 
-fn check_is_image(manifest: &Manifest) -> Result<()> {
+pub(super) fn check_is_image(manifest: &Manifest) -> Result<()> {
     match manifest.config.media_type.as_str() {
         media::CONFIG | media::DOCKER_CONFIG => {}
         other => bail!("an artifact of type {other:?}, not an image of a filesystem"),
@@ -255,10 +255,12 @@ fn receive(
     progress: &dyn Progress,
 ) -> Result<()> {
     let fetch = fetcher(client, repository);
-    match options.unpack {
+    let received = match options.unpack {
         Unpack::Layers => layers::prepare(store, &image.layers(), &fetch, &options.layers, progress).map(|_| ()),
         Unpack::No => layers::download(store, &image.manifest.layers, &fetch, &options.layers, progress),
-    }
+    };
+    // Of several layers the one that failed says more than those that were stopped for it.
+    received.map_err(|error| client.reason().map_or(error, |reason| anyhow::anyhow!(reason)))
 }
 
 /// Opens blobs of a repository. Their digests are computed where they are written, so not here a second time; the
@@ -269,7 +271,7 @@ pub fn fetcher<'a>(
 ) -> impl Fn(&Descriptor) -> Result<Box<dyn Read + Send + 'a>> + Sync + 'a {
     move |descriptor| {
         let mut blob = client.blob(repository, &descriptor.digest, descriptor.size).without_digest();
-        blob.open().inspect_err(|_| client.stop())?;
+        blob.open().inspect_err(|error| client.stop_for(&format!("{error:#}")))?;
         Ok(Box::new(StopsOthers { blob, client }))
     }
 }
@@ -282,7 +284,7 @@ struct StopsOthers<'c> {
 
 impl Read for StopsOthers<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.blob.read(buffer).inspect_err(|_| self.client.stop())
+        self.blob.read(buffer).inspect_err(|error| self.client.stop_for(&error.to_string()))
     }
 }
 

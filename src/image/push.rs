@@ -103,23 +103,22 @@ impl Work<'_> {
             let worker = || {
                 let mut sent = Vec::new();
                 while let Some(descriptor) = next() {
-                    sent.push(self.blob(descriptor, known).inspect_err(|_| self.client.stop())?);
+                    let outcome = self.blob(descriptor, known);
+                    sent.push(outcome.inspect_err(|error| self.client.stop_for(&format!("{error:#}")))?);
                 }
                 Ok(sent)
             };
             let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(worker)).collect();
             threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
         });
-        // The first real failure says more than the `stopped` of the others.
-        let mut failures = Vec::new();
         for outcome in outcomes {
             match outcome {
                 Ok(sent) => sent.into_iter().for_each(|sent| pushed.count(sent)),
-                Err(error) => failures.push(error),
+                // Of several blobs the one that failed says more than those that were stopped for it.
+                Err(error) => return Err(self.client.reason().map_or(error, anyhow::Error::msg)),
             }
         }
-        failures.sort_by_key(|error| error.to_string() == "stopped");
-        failures.into_iter().next().map_or(Ok(()), Err)
+        Ok(())
     }
 
     fn blob(&self, descriptor: &Descriptor, known: &Known) -> Result<Sent> {

@@ -44,6 +44,7 @@ pub struct Client {
     auth: Auth,
     patience: Patience,
     pause: Pause,
+    reason: Mutex<Option<String>>,
     notice: Notice,
     endpoints: Mutex<HashMap<String, Arc<Vec<Endpoint>>>>,
     warned: Mutex<HashSet<String>>,
@@ -85,18 +86,26 @@ impl Client {
             auth: Auth::new(options.credentials),
             patience: options.patience,
             pause: Pause::default(),
+            reason: Mutex::default(),
             notice: options.notice,
             endpoints: Mutex::default(),
             warned: Mutex::default(),
         }
     }
 
-    /// Ends all waiting: another part of the work has failed for good.
-    pub fn stop(&self) {
+    /// Ends all waiting: a part of the work has failed for good, and the rest is of no use. The first reason is kept.
+    pub fn stop_for(&self, reason: &str) {
+        let mut first = self.reason.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        first.get_or_insert_with(|| reason.to_owned());
         self.pause.stop();
     }
 
-    /// True after [`Client::stop`].
+    /// Why the work was stopped, if it was.
+    pub fn reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// True after [`Client::stop_for`].
     pub fn is_stopped(&self) -> bool {
         self.pause.is_stopped()
     }

@@ -190,7 +190,7 @@ fn one_failed_layer_ends_the_waits_of_the_others() {
         while client.notices().is_empty() {
             std::thread::yield_now();
         }
-        client.stop();
+        client.stop_for("test");
     });
     assert!(begun.elapsed().as_millis() < 1500);
 }

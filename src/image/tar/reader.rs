@@ -86,6 +86,11 @@ impl<R: BufRead> Reader<R> {
         self.data = self.data.saturating_sub(bytes as u64);
     }
 
+    /// What the archive is read from, as far as it was read: the data of the entry that `next` found begins there.
+    pub fn position(&self) -> &R {
+        &self.source
+    }
+
     /// Reads what follows the archive, so that a digest sees all of it.
     pub fn drain(mut self) -> Result<R> {
         loop {
