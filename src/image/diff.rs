@@ -1,1 +1,327 @@
-//! From the writable layer of an overlay mount to a layer tar.
+//! From what a container wrote to a layer tar: the writable directory of an overlay mount, or a plain tree held against the
+//! layers it was copied from.
+//!
+//! overlayfs keeps its own notes in the writable directory (device 0:0 for what vanished, extended attributes); in a layer
+//! they become whiteouts (image-spec layer.md), and nothing else of them goes in.
+
+use crate::image::copy::for_each_segment;
+use crate::image::remove::for_each;
+use crate::image::tar::{Entry, Kind, Time, Writer, shown};
+use crate::image::unpack::{Found, Merged, OPAQUE, Stack, all_xattrs, by_descriptor, is_overlays, is_whiteout, joined};
+use crate::sys::{self, Asked};
+use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// The image's ids of a file on disk.
+pub type Owner<'a> = &'a dyn Fn(u32, u32) -> Result<(u32, u32)>;
+
+/// What the directory is held against.
+pub enum Against<'a> {
+    /// It is the upper directory of an overlay mount: everything in it is a change.
+    Overlay,
+    /// It is a tree that was copied from these layers, top first.
+    Layers(&'a Stack<'a>),
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Written<W> {
+    /// Entries of the layer.
+    pub entries: u64,
+    /// Names that no layer can hold (sockets).
+    pub left_out: Vec<String>,
+    /// Where it was written to.
+    pub to: W,
+}
+
+/// Directories within directories that are walked.
+const DEPTH: usize = 2048;
+
+/// Writes the changes in `directory` as a layer.
+pub fn layer<W: Write>(directory: &OwnedFd, against: &Against<'_>, owner: Owner<'_>, to: W) -> Result<Written<W>> {
+    let mut diff =
+        Diff { writer: Writer::new(to), owner, links: HashMap::new(), entries: 0, left_out: Vec::new(), stack: None };
+    let lower = match against {
+        Against::Overlay => None,
+        Against::Layers(stack) => {
+            diff.stack = Some(stack);
+            Some(stack.root()?)
+        }
+    };
+    diff.directory(directory, lower.as_ref(), &mut Vec::new(), 0)?;
+    Ok(Written { entries: diff.entries, left_out: diff.left_out, to: diff.writer.finish()? })
+}
+
+struct Diff<'a, W> {
+    writer: Writer<W>,
+    owner: Owner<'a>,
+    stack: Option<&'a Stack<'a>>,
+    /// Device and inode of files with several names: the name that has the data.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    entries: u64,
+    left_out: Vec<String>,
+}
+
+/// One name of the directory.
+struct Child<'n> {
+    name: &'n [u8],
+    stat: Stat,
+}
+
+impl<W: Write> Diff<'_, W> {
+    fn directory(
+        &mut self,
+        own: &OwnedFd,
+        lower: Option<&Merged>,
+        path: &mut Vec<Vec<u8>>,
+        depth: usize,
+    ) -> Result<()> {
+        if depth > DEPTH {
+            bail!("directories are nested more than {DEPTH} deep");
+        }
+        let names = names([own.as_fd()])?;
+        if let (Some(lower), Some(stack)) = (lower, self.stack) {
+            self.vanished(&names, lower, stack, path)?;
+        }
+        for name in &names {
+            path.push(name.clone());
+            self.entry(own, name, lower, path, depth).with_context(|| shown(name))?;
+            path.pop();
+        }
+        Ok(())
+    }
+
+    /// Names of the layers that the tree does not have any more.
+    fn vanished(&mut self, own: &BTreeSet<Vec<u8>>, lower: &Merged, stack: &Stack<'_>, path: &[Vec<u8>]) -> Result<()> {
+        for name in names(lower.iter().map(|(_, fd)| fd.as_fd()))? {
+            if !own.contains(&name) && stack.locate(lower, &name)?.is_some() {
+                self.white_out(path, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn white_out(&mut self, path: &[Vec<u8>], name: &[u8]) -> Result<()> {
+        let marker = [b".wh.", name].concat();
+        self.marker(path, &marker)
+    }
+
+    fn marker(&mut self, path: &[Vec<u8>], name: &[u8]) -> Result<()> {
+        let path = joined(path.iter().map(Vec::as_slice).chain([name]));
+        self.put(&Entry { path, mode: 0o600, ..Entry::default() })
+    }
+
+    fn put(&mut self, entry: &Entry) -> Result<()> {
+        self.entries += 1;
+        self.writer.entry(entry)
+    }
+
+    fn entry(
+        &mut self,
+        own: &OwnedFd,
+        name: &[u8],
+        lower: Option<&Merged>,
+        path: &mut Vec<Vec<u8>>,
+        depth: usize,
+    ) -> Result<()> {
+        let stat = rustix::fs::statat(own, name, AtFlags::SYMLINK_NOFOLLOW).asked(|| "stat".to_owned())?;
+        if is_whiteout(&stat) {
+            let parent = path.get(..path.len() - 1).unwrap_or_default();
+            return self.white_out(parent, name);
+        }
+        if name.starts_with(b".wh.") {
+            bail!("names that begin with .wh. are whiteouts in a layer and cannot be kept");
+        }
+        let found = Child { name, stat };
+        if FileType::from_raw_mode(found.stat.st_mode) == FileType::Directory {
+            return self.subdirectory(own, &found, lower, path, depth);
+        }
+        if self.is_unchanged(own, &found, lower)? {
+            return Ok(());
+        }
+        self.file(own, &found, path)
+    }
+
+    fn subdirectory(
+        &mut self,
+        own: &OwnedFd,
+        found: &Child<'_>,
+        lower: Option<&Merged>,
+        path: &mut Vec<Vec<u8>>,
+        depth: usize,
+    ) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let inner = rustix::fs::openat(own, found.name, flags, Mode::empty()).asked(|| "open".to_owned())?;
+        let below = match (lower, self.stack) {
+            (Some(lower), Some(stack)) => match stack.child(lower, found.name)? {
+                Found::Directory(merged) => Some(merged),
+                _ => Some(Merged::new()),
+            },
+            _ => None,
+        };
+        let xattrs = self.xattrs(own, found.name)?;
+        if self.stack.is_none() || !self.is_unchanged(own, found, lower)? {
+            let entry = self.describe(found, Kind::Directory, path, overlay_free(&xattrs))?;
+            self.put(&entry)?;
+            if let Some(note) = xattrs.iter().find(|(name, _)| is_redirect(name)) {
+                bail!(
+                    "{}: the overlay was mounted with redirect_dir or metacopy; its layer means nothing alone",
+                    shown(&note.0)
+                );
+            }
+            if xattrs.iter().any(|(name, value)| OPAQUE.iter().any(|o| o.as_bytes() == name) && value == b"y") {
+                self.marker(path, b".wh..wh..opq")?;
+            }
+        }
+        self.directory(&inner, below.as_ref(), path, depth + 1)
+    }
+
+    /// True when the layers show the same: type, mode, owner, size, time, device, link and attributes.
+    fn is_unchanged(&self, own: &OwnedFd, found: &Child<'_>, lower: Option<&Merged>) -> Result<bool> {
+        let (Some(lower), Some(stack)) = (lower, self.stack) else { return Ok(false) };
+        let Some((_, fd, old)) = stack.locate(lower, found.name)? else { return Ok(false) };
+        let new = &found.stat;
+        let (uid, gid) = (self.owner)(new.st_uid, new.st_gid)?;
+        let is_directory = FileType::from_raw_mode(new.st_mode) == FileType::Directory;
+        let same = new.st_mode == old.st_mode
+            && (uid, gid) == (old.st_uid, old.st_gid)
+            && new.st_rdev == old.st_rdev
+            && (is_directory || new.st_size == old.st_size)
+            && (new.st_mtime, new.st_mtime_nsec) == (old.st_mtime, old.st_mtime_nsec);
+        if !same {
+            return Ok(false);
+        }
+        let is_link = FileType::from_raw_mode(new.st_mode) == FileType::Symlink;
+        if is_link && target(own, found.name)? != target(&fd, found.name)? {
+            return Ok(false);
+        }
+        Ok(overlay_free(&self.xattrs(own, found.name)?) == overlay_free(&self.xattrs(&fd, found.name)?))
+    }
+
+    fn xattrs(&self, directory: &OwnedFd, name: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let path = [by_descriptor(directory.as_fd()).as_bytes(), b"/", name].concat();
+        all_xattrs(OsStr::from_bytes(&path))
+    }
+
+    fn describe(
+        &self,
+        found: &Child<'_>,
+        kind: Kind,
+        path: &[Vec<u8>],
+        xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<Entry> {
+        let stat = &found.stat;
+        let (uid, gid) = (self.owner)(stat.st_uid, stat.st_gid)?;
+        Ok(Entry {
+            path: joined(path.iter().map(Vec::as_slice)),
+            kind,
+            mode: stat.st_mode & 0o7777,
+            uid,
+            gid,
+            mtime: Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 },
+            xattrs,
+            ..Entry::default()
+        })
+    }
+
+    fn file(&mut self, own: &OwnedFd, found: &Child<'_>, path: &[Vec<u8>]) -> Result<()> {
+        let kind = match FileType::from_raw_mode(found.stat.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Symlink => Kind::Symlink,
+            FileType::CharacterDevice => Kind::CharacterDevice,
+            FileType::BlockDevice => Kind::BlockDevice,
+            FileType::Fifo => Kind::Fifo,
+            _ => {
+                self.left_out.push(shown(&joined(path.iter().map(Vec::as_slice))));
+                return Ok(());
+            }
+        };
+        let xattrs = self.xattrs(own, found.name)?;
+        if xattrs.iter().any(|(name, _)| is_redirect(name)) {
+            bail!("the overlay was mounted with metacopy; its layer means nothing alone");
+        }
+        let mut entry = self.describe(found, kind, path, overlay_free(&xattrs))?;
+        if found.stat.st_nlink > 1 {
+            let key = (found.stat.st_dev, found.stat.st_ino);
+            if let Some(first) = self.links.get(&key) {
+                let link = first.clone();
+                return self.put(&Entry { kind: Kind::HardLink, link, xattrs: Vec::new(), ..entry });
+            }
+            self.links.insert(key, entry.path.clone());
+        }
+        match kind {
+            Kind::File => return self.data(own, found, entry),
+            Kind::Symlink => entry.link = target(own, found.name)?,
+            Kind::CharacterDevice | Kind::BlockDevice => {
+                entry.device = (rustix::fs::major(found.stat.st_rdev), rustix::fs::minor(found.stat.st_rdev));
+            }
+            _ => {}
+        }
+        self.put(&entry)
+    }
+
+    /// A regular file: holes stay holes where they save something.
+    fn data(&mut self, own: &OwnedFd, found: &Child<'_>, mut entry: Entry) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(own, found.name, flags, Mode::empty()).asked(|| "open".to_owned())?;
+        let size = u64::try_from(found.stat.st_size).unwrap_or(0);
+        let mut segments = vec![(0, size)];
+        if found.stat.st_blocks.saturating_mul(512) < found.stat.st_size {
+            segments.clear();
+            for_each_segment(&file, size, |offset, length| {
+                segments.push((offset, length));
+                Ok(())
+            })?;
+        }
+        entry.size = segments.iter().map(|(_, length)| length).sum();
+        if entry.size < size {
+            entry.sparse = Some((size, segments.clone()));
+        }
+        self.put(&entry)?;
+        let mut buffer = vec![0u8; 256 << 10];
+        for (mut offset, mut left) in segments {
+            while left > 0 {
+                let want = buffer.len().min(usize::try_from(left)?);
+                let space = buffer.get_mut(..want).unwrap_or_default();
+                let got = rustix::io::pread(&file, space, offset).asked(|| "pread".to_owned())?;
+                if got == 0 {
+                    bail!("the file became shorter while it was read");
+                }
+                self.writer.data(buffer.get(..got).unwrap_or_default())?;
+                offset += got as u64;
+                left -= got as u64;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn names<'f>(directories: impl IntoIterator<Item = std::os::fd::BorrowedFd<'f>>) -> Result<BTreeSet<Vec<u8>>> {
+    let mut names = BTreeSet::new();
+    for directory in directories {
+        for_each(directory, |name, _| -> Result<(), sys::Error> {
+            names.insert(name.to_bytes().to_vec());
+            Ok(())
+        })?;
+    }
+    Ok(names)
+}
+
+fn target(directory: &OwnedFd, name: &[u8]) -> Result<Vec<u8>> {
+    Ok(rustix::fs::readlinkat(directory, name, Vec::new()).asked(|| "readlink".to_owned())?.into_bytes())
+}
+
+/// The attributes that belong to the file and not to overlayfs or to this machine.
+fn overlay_free(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let own = |name: &[u8]| !is_overlays(name) && name != b"security.selinux" && name != b"user.rootlesscontainers";
+    xattrs.iter().filter(|(name, _)| own(name)).cloned().collect()
+}
+
+fn is_redirect(name: &[u8]) -> bool {
+    is_overlays(name) && (name.ends_with(b".redirect") || name.ends_with(b".metacopy"))
+}

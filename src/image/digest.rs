@@ -1,6 +1,6 @@
 //! Names of stacks of layers: chain ids (image-spec config.md, "Layer ChainID").
 
-pub use crate::registry::{Digest, Hasher};
+pub use crate::registry::{Algorithm, Digest, Hasher};
 
 /// The chain id of a layer upon the chain below it.
 pub fn chain_id(below: Option<&Digest>, diff_id: &Digest) -> Digest {

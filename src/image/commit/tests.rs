@@ -1,0 +1,204 @@
+//! What is changed in a bundle, committed, and unpacked again is the same tree.
+
+use super::*;
+use crate::image::bundle::{Options as Wishes, Request, create, remove};
+use crate::image::layers::{self, Layer, Options as Unpacking};
+use crate::image::store::LayerDirectory;
+use crate::image::unpack::tests::archive::{Raw, Tar, octal};
+use crate::image::unpack::tests::{Heard, image as image_of, listing, never, open_stack, sys_open};
+use rustix::fs::{FileType, Mode, XattrFlags};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::process::Command;
+
+struct Place {
+    directory: tempfile::TempDir,
+    store: Store,
+    manifest: Digest,
+    image: ImageConfiguration,
+    layers: Vec<LayerDirectory>,
+}
+
+fn place() -> Option<Place> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    sys::clone::unshare(libc::CLONE_NEWNS as u64).ok()?;
+    sys::mount::change_propagation("/", sys::mount::Propagation::Private).ok();
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap();
+    let owned = |name: &str| Raw { uid: octal(33), gid: octal(44), ..Raw::new(b'0', name) };
+    let base = Tar::new()
+        .dir("etc")
+        .file("etc/passwd", "root:x:0:0::/root:/bin/sh\n")
+        .dir("gone")
+        .file("gone/x", "1")
+        .dir("emptied")
+        .file("emptied/a", "1")
+        .file("emptied/b", "1")
+        .dir("d")
+        .file("d/a", "1")
+        .with(owned("mine"), b"1")
+        .file("removed", "1")
+        .file("becomes-directory", "1")
+        .link("link", "d")
+        .end();
+    let layers = image_of(&store, &[base]);
+    let made = layers::prepare(&store, &layers, &never, &Unpacking::default(), &Heard::default()).unwrap();
+    let image = ImageConfiguration {
+        architecture: "amd64".into(),
+        os: "linux".into(),
+        config: crate::image::configuration::Execution { cmd: vec!["/bin/sh".into()], ..Default::default() },
+        rootfs: crate::image::configuration::LayerIds {
+            diff_ids: vec![layers[0].diff_id.clone()],
+            ..Default::default()
+        },
+        ..ImageConfiguration::default()
+    };
+    let config = serde_json::to_vec(&image).unwrap();
+    store.put(&config).unwrap();
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: Some(media::MANIFEST.into()),
+        artifact_type: None,
+        config: Descriptor::of(media::CONFIG, &config),
+        layers: layers.iter().map(|layer| layer.descriptor.clone()).collect(),
+        subject: None,
+        annotations: None,
+    };
+    let bytes = serde_json::to_vec(&manifest).unwrap();
+    let manifest = store.put(&bytes).unwrap();
+    store.tag("base:1", &Descriptor::of(media::MANIFEST, &bytes)).unwrap();
+    Some(Place { directory, store, manifest, image, layers: made })
+}
+
+fn write(path: &Path, text: &str) {
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// What a container might do.
+fn change(root: &Path) {
+    std::fs::remove_file(root.join("removed")).unwrap();
+    std::fs::remove_file(root.join("gone/x")).unwrap();
+    std::fs::remove_dir(root.join("gone")).unwrap();
+    for name in ["emptied/a", "emptied/b", "becomes-directory"] {
+        std::fs::remove_file(root.join(name)).unwrap();
+    }
+    std::fs::remove_dir(root.join("emptied")).unwrap();
+    for name in ["emptied", "becomes-directory", "new"] {
+        std::fs::DirBuilder::new().mode(0o750).create(root.join(name)).unwrap();
+    }
+    write(&root.join("emptied/c"), "new");
+    write(&root.join("d/a"), "changed");
+    write(&root.join("new/one"), "linked");
+    std::fs::hard_link(root.join("new/one"), root.join("new/two")).unwrap();
+    std::fs::set_permissions(root.join("mine"), std::fs::Permissions::from_mode(0o4711)).unwrap();
+    std::os::unix::fs::symlink("two", root.join("new/link")).unwrap();
+    let fd = sys_open(root);
+    rustix::fs::mknodat(
+        &fd,
+        "new/null",
+        FileType::CharacterDevice,
+        Mode::from_raw_mode(0o666),
+        rustix::fs::makedev(1, 3),
+    )
+    .unwrap();
+    rustix::fs::mknodat(&fd, "new/pipe", FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    rustix::fs::setxattr(root.join("new/one"), "user.note", b"kept", XattrFlags::empty()).unwrap();
+    let sparse = std::fs::OpenOptions::new().write(true).create_new(true).open(root.join("new/sparse")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"end", 1 << 22).unwrap();
+}
+
+fn unpacked(place: &Place, reference: &str) -> Vec<String> {
+    let descriptor = place.store.resolve(reference).unwrap().unwrap();
+    let bytes = place.store.read_blob(&descriptor.digest, 1 << 20).unwrap();
+    let Document::Manifest(manifest) = manifest::parse(&bytes, None).unwrap() else { panic!("no manifest") };
+    let image = ImageConfiguration::parse(&place.store.read_blob(&manifest.config.digest, 1 << 20).unwrap()).unwrap();
+    let pairs = manifest.layers.into_iter().zip(image.rootfs.diff_ids);
+    let layers: Vec<Layer> = pairs.map(|(descriptor, diff_id)| Layer { descriptor, diff_id }).collect();
+    let made = layers::prepare(&place.store, &layers, &never, &Unpacking::default(), &Heard::default()).unwrap();
+    let sparse = made.last().unwrap().path.join("new/sparse");
+    if sparse.exists() {
+        let stat = rustix::fs::stat(&sparse).unwrap();
+        assert!(stat.st_blocks * 512 < stat.st_size / 2, "holes were filled");
+        let note = crate::image::unpack::all_xattrs(made.last().unwrap().path.join("new/two").as_os_str()).unwrap();
+        assert_eq!(note, [(b"user.note".to_vec(), b"kept".to_vec())]);
+    }
+    listing(&open_stack(&made))
+}
+
+#[test]
+fn a_committed_bundle_unpacks_to_the_same_tree() {
+    let Some(place) = place() else { return };
+    for rootfs in [Rootfs::Overlay, Rootfs::Copy] {
+        let bundle = place.directory.path().join(format!("{rootfs:?}"));
+        let request = Request {
+            directory: &bundle,
+            reference: "base:1",
+            manifest: &place.manifest,
+            image: &place.image,
+            layers: &place.layers,
+            rootfs,
+            options: &Wishes::default(),
+        };
+        create(&place.store, &request).unwrap();
+        change(&bundle.join("rootfs"));
+        let shown = listing(&[sys_open(&bundle.join("rootfs"))]);
+        let name = format!("committed:{rootfs:?}");
+        let options =
+            Options { comment: Some("a note".into()), command: Some(vec!["/new".into()]), ..Options::default() };
+        commit(&place.store, &bundle, &name, &options).unwrap();
+        remove(&place.store, &bundle).unwrap();
+        assert_eq!(unpacked(&place, &name).join("\n"), shown.join("\n"), "{rootfs:?}");
+        peers_read(&place, &name);
+    }
+    assert_eq!(place.store.check().unwrap(), []);
+}
+
+/// umoci and skopeo, where they are installed, read the store and what was committed.
+fn peers_read(place: &Place, name: &str) {
+    let store = place.store.path().to_str().unwrap();
+    let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    let run = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    if has("skopeo") {
+        let copy = place.directory.path().join("skopeo");
+        run(
+            "skopeo",
+            &["copy", "-q", "--insecure-policy", &format!("oci:{store}:{name}"), &format!("dir:{}", copy.display())],
+        );
+    }
+    if has("umoci") {
+        let bundle = place.directory.path().join(format!("umoci-{}", name.replace(':', "-")));
+        let plain = name.replace(':', "-");
+        let descriptor = place.store.resolve(name).unwrap().unwrap();
+        place.store.tag(&plain, &descriptor).unwrap();
+        run("umoci", &["unpack", "--image", &format!("{store}:{plain}"), bundle.to_str().unwrap()]);
+        let ours = unpacked(place, name);
+        let theirs = listing(&[sys_open(&bundle.join("rootfs"))]);
+        assert_eq!(theirs[1..].join("\n"), ours[1..].join("\n"), "umoci");
+    }
+}
+
+#[test]
+fn nothing_changed_is_no_layer() {
+    let Some(place) = place() else { return };
+    let bundle = place.directory.path().join("b");
+    let request = Request {
+        directory: &bundle,
+        reference: "base:1",
+        manifest: &place.manifest,
+        image: &place.image,
+        layers: &place.layers,
+        rootfs: Rootfs::Copy,
+        options: &Wishes::default(),
+    };
+    create(&place.store, &request).unwrap();
+    let digest = commit(&place.store, &bundle, "same:1", &Options::default()).unwrap();
+    let bytes = place.store.read_blob(&digest, 1 << 20).unwrap();
+    let Document::Manifest(manifest) = manifest::parse(&bytes, None).unwrap() else { panic!("no manifest") };
+    assert_eq!(manifest.layers.len(), 1);
+    remove(&place.store, &bundle).unwrap();
+}
