@@ -37,6 +37,8 @@ pub struct Host {
     pub apparmor: bool,
     /// selinuxfs is mounted.
     pub selinux: bool,
+    /// The version of Landlock's interface, 0 where the kernel has none.
+    pub landlock: u32,
 }
 
 impl Host {
@@ -52,6 +54,7 @@ impl Host {
             kernel: kernel_version(),
             apparmor: sys::proc::file_begins_with("/sys/module/apparmor/parameters/enabled", b"Y"),
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
+            landlock: sys::landlock::version(),
         }
     }
 
@@ -66,6 +69,7 @@ impl Host {
             kernel: (6, 18),
             apparmor: false,
             selinux: false,
+            landlock: 7,
         }
     }
 

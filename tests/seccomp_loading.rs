@@ -5,7 +5,6 @@
 use ocicat::config::Seccomp;
 use ocicat::host::Host;
 use ocicat::seccomp::{Plan, notify, plan};
-use ocicat::sys::stream;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -147,6 +146,4 @@ fn an_agent_that_is_not_there_is_named() {
     let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     let error = notify::send(&listener, one.as_fd(), "{}").unwrap_err();
     assert_eq!(error.to_string(), "connect /no/such/agent: no such file or directory (ENOENT)");
-    let full = stream::send_all(&one, b"x", &[one.as_fd(); 5]).unwrap_err();
-    assert_eq!(full.to_string(), "sendmsg with 5 descriptors: invalid argument (EINVAL)");
 }

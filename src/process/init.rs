@@ -174,7 +174,7 @@ impl Init<'_> {
         // before the answer, the end of the socket says so.
         proc::outlive_parent()?;
         *at = "seccomp";
-        let listener = if process.filter_at_create() { settle::load_filter(process)? } else { None };
+        let listener = if process.filter_at_create() { settled.confine(process)? } else { None };
         *at = "ready";
         let master = self.terminal.as_ref().map(|terminal| terminal.master.as_fd());
         rooted.waiting(master, listener.as_ref().map(|fd| fd.as_fd()))?;

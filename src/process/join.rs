@@ -138,7 +138,7 @@ fn become_process(plan: &Plan, end: &ChildEnd, at: &mut &'static str) -> Result<
     // before the answer, the end of the socket says so.
     proc::outlive_parent()?;
     *at = "seccomp";
-    let listener = if plan.filter_at_create() { settle::load_filter(plan)? } else { None };
+    let listener = if plan.filter_at_create() { settled.confine(plan)? } else { None };
     *at = "ready";
     let master = terminal.as_ref().map(|terminal| terminal.master.as_fd());
     rooted.waiting(master, listener.as_ref().map(|fd| fd.as_fd()))?;

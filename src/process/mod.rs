@@ -12,6 +12,7 @@ pub mod failure;
 pub mod hooks;
 mod interpreter;
 pub mod keyring;
+pub mod landlock;
 pub mod limits;
 pub mod lsm;
 pub mod memory_policy;

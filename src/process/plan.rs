@@ -2,7 +2,7 @@
 #![allow(missing_docs, reason = "the fields are named for the modules that own their plans")]
 
 use super::{
-    capabilities, credentials, descriptors, execute, keyring, limits, lsm, memory_policy, personality, scheduling,
+    capabilities, credentials, descriptors, execute, keyring, landlock, limits, lsm, memory_policy, personality, scheduling,
     sysctl, terminal,
 };
 use crate::config::{Config, Hook, Process};
@@ -51,6 +51,7 @@ pub struct Plan {
     pub descriptors: descriptors::Plan,
     pub oom_score_adj: Option<i32>,
     pub no_new_privileges: bool,
+    pub landlock: Option<landlock::Plan>,
     pub seccomp: Option<seccomp::Plan>,
 }
 
@@ -77,14 +78,16 @@ pub fn plan(request: Request<'_>) -> Result<Plan> {
         descriptors,
         oom_score_adj: process.oom_score_adj,
         no_new_privileges: process.no_new_privileges,
+        landlock: landlock::plan(&request.config.annotations, request.host)?,
         seccomp: request.seccomp,
     })
 }
 
 impl Plan {
-    /// The filter needs CAP_SYS_ADMIN without no_new_privs, so the last capability change comes after it (seccomp(2)).
+    /// The filter and Landlock need CAP_SYS_ADMIN without no_new_privs, so the last capability change comes after them
+    /// (seccomp(2), landlock_restrict_self(2)).
     pub fn filter_before_capabilities(&self) -> bool {
-        self.seccomp.is_some() && !self.no_new_privileges
+        (self.seccomp.is_some() || self.landlock.is_some()) && !self.no_new_privileges
     }
 
     /// An agent gets its listener from `create`, so such a filter is loaded while the runtime is still there to pass it on.
@@ -112,6 +115,9 @@ impl fmt::Display for Plan {
         write!(f, "{}{}", self.capabilities, self.descriptors)?;
         if self.no_new_privileges {
             writeln!(f, "no_new_privs")?;
+        }
+        if let Some(landlock) = &self.landlock {
+            write!(f, "{landlock}")?;
         }
         if let Some(seccomp) = &self.seccomp {
             writeln!(f, "seccomp filter, {} instructions", seccomp.program.0.len())?;

@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use super::terminal::Terminal;
 use super::{
-    capabilities, credentials, descriptors, execute, keyring, limits, lsm, memory_policy, personality, scheduling,
+    capabilities, credentials, descriptors, execute, keyring, landlock, limits, lsm, memory_policy, personality, scheduling,
     terminal,
 };
 use crate::sys::launcher::{self, Label, Launcher};
@@ -20,6 +20,7 @@ pub(super) struct Settled {
     program: CString,
     /// Kept open for the launcher, which writes the label.
     _procfs: Option<Procfs>,
+    landlock: Option<OwnedFd>,
     execute: execute::Plan,
 }
 
@@ -45,6 +46,7 @@ pub(super) fn settle(
         lsm::check(label, procfs)?;
     }
     let launcher = launcher(plan, procfs.as_ref(), outcome)?;
+    let landlock = plan.landlock.as_ref().map(landlock::prepare).transpose()?;
     match terminal {
         Some(terminal) => terminal::attach(&terminal.slave)?,
         None => terminal::reopen_null(root)?,
@@ -66,7 +68,7 @@ pub(super) fn settle(
         execute::enter_directory(&execute)?;
     }
     let program = execute::find(&execute)?;
-    Ok(Settled { launcher, program, _procfs: procfs, execute })
+    Ok(Settled { launcher, program, _procfs: procfs, landlock, execute })
 }
 
 fn launcher(plan: &Plan, procfs: Option<&Procfs>, outcome: BorrowedFd<'_>) -> Result<Launcher> {
@@ -101,15 +103,16 @@ fn become_user(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Loads the filter; a listener is for the agent.
-pub(super) fn load_filter(plan: &Plan) -> Result<Option<OwnedFd>> {
-    match &plan.seccomp {
-        Some(filter) => Ok(filter.load()?),
-        None => Ok(None),
-    }
-}
-
 impl Settled {
+    /// Restricts what the process may reach, then loads the filter, which could forbid the former; a listener is for the
+    /// agent.
+    pub(super) fn confine(&self, plan: &Plan) -> Result<Option<OwnedFd>> {
+        if let Some(ruleset) = &self.landlock {
+            landlock::restrict(ruleset)?;
+        }
+        Ok(plan.seccomp.as_ref().map(|filter| filter.load()).transpose()?.flatten())
+    }
+
     /// Becomes the program; returns only with the reason why not. Under the filter only capset(2), prctl(2),
     /// close_range(2) and execveat(2) are called from here on.
     pub(super) fn launch(&self, plan: &Plan) -> anyhow::Error {
@@ -122,7 +125,7 @@ impl Settled {
     fn last_calls(&self, plan: &Plan) -> Result<()> {
         descriptors::apply(&plan.descriptors)?;
         if !plan.filter_at_create() {
-            load_filter(plan)?;
+            self.confine(plan)?;
         }
         if plan.filter_before_capabilities() {
             capabilities::apply_final(&plan.capabilities)?;

@@ -18,6 +18,7 @@ pub mod files;
 #[cfg(test)]
 pub(crate) mod forked;
 pub mod keys;
+pub mod landlock;
 pub mod launcher;
 pub mod limits;
 pub mod memory;
