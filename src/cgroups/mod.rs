@@ -35,4 +35,5 @@ pub use make::Made;
 pub use oom::{Heard, OomWatch};
 pub use path::{Driver, Hierarchy, OwnCgroups, Paths};
 pub use plan::{Plan, Request, plan};
+pub use stats::Stats;
 pub use update::{Update, merged, update};

@@ -23,8 +23,9 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(invocation: &Invocation) -> Result<Ended> {
-    let _request = request(&invocation.given)?;
-    bail!("events is not implemented yet")
+    let request = request(&invocation.given)?;
+    crate::container::events(&invocation.runtime()?, &request, &mut |event| super::output::json_line(event))?;
+    Ok(Ended::Done)
 }
 
 fn request(given: &Given) -> Result<Events> {

@@ -5,7 +5,7 @@ use super::command::{Command, Flag, Positionals};
 use super::{Ended, Invocation};
 use crate::config::{BlockIo, Cpu, Memory, Pids, Resources};
 use crate::container::Update;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -44,8 +44,12 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(invocation: &Invocation) -> Result<Ended> {
-    let _request = request(&invocation.given)?;
-    bail!("update is not implemented yet")
+    let request = request(&invocation.given)?;
+    let notes = crate::container::update(&invocation.runtime()?, &request)?;
+    for note in notes {
+        super::log::debug(&invocation.globals, || note);
+    }
+    Ok(Ended::Done)
 }
 
 fn request(given: &Given) -> Result<Update> {

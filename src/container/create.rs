@@ -92,8 +92,16 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
         }
         made
     };
-    let (record, spawned, terminal) = outcome?;
+    let (record, spawned, terminal) = outcome.map_err(locate)?;
     Ok(Made { directory, record, config, spawned, terminal })
+}
+
+/// Names the file where an error begins with one of its fields.
+fn locate(error: anyhow::Error) -> anyhow::Error {
+    const FIELDS: &[&str] =
+        &["process.", "mounts[", "linux.", "root.", "root:", "root (", "hooks.", "hostname", "domainname"];
+    let text = error.to_string();
+    if FIELDS.iter().any(|field| text.starts_with(field)) { error.context("config.json") } else { error }
 }
 
 /// A terminal needs somebody who holds its other end.
@@ -160,10 +168,11 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
     let base = status::state(first, Status::Created);
     let state = move |pid: i32| serde_json::to_string(&status::State { pid, ..base.clone() }).unwrap_or_default();
     let fifos = attempt.fifos()?;
+    let namespaces = attempt.plan.init.namespaces.open()?;
     let given = init::Given {
         cgroup_files: cgroup.join_files()?,
-        namespaces: attempt.plan.init.namespaces.open()?,
-        rootfs: attempt.prepare_rootfs()?,
+        rootfs: attempt.plan.init.prepare_rootfs(&namespaces)?,
+        namespaces,
         start: fifos.0,
         outcome: fifos.1,
         state: &state,
@@ -195,10 +204,6 @@ impl Attempt<'_> {
         self.directory.make_fifo(store::OUTCOME)?;
         let open = |name| self.directory.open_file(name, OFlags::RDWR);
         Ok((Some(open(store::START)?), Some(open(store::OUTCOME)?)))
-    }
-
-    fn prepare_rootfs(&self) -> Result<process::plan::Prepared> {
-        self.plan.init.prepare_rootfs().context("config.json")
     }
 
     /// Answers init's questions until only the program is missing.

@@ -41,6 +41,7 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
         added_capabilities: &request.capabilities,
         no_new_keyring: true,
         preserve_fds: request.preserve_fds,
+        environment: Vec::new(),
         variable: &|name| std::env::var(name).ok(),
         seccomp: filter(&found)?,
     })?;
@@ -50,10 +51,7 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
     let terminal = talk(&spawned, &found, request, &plan, console.as_ref())
         .inspect_err(|_| drop(pidfd::send_signal(&spawned.child.pidfd, libc::SIGKILL)))?;
     if let Some(error) = spawned.parent.executed()? {
-        return Err(match sys::errno_of(&error) {
-            Some(errno) if error.to_string().starts_with("execve:") => failure::explain(&process, errno),
-            _ => error,
-        });
+        return Err(failure::translate(&process, error));
     }
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal, ..signals::Options::default() };
@@ -111,6 +109,7 @@ fn process(config: &Config, request: &Exec) -> Result<Process> {
     if !request.capabilities.is_empty() && process.capabilities.is_none() {
         process.capabilities = Some(Capabilities::default());
     }
+    spec::check::check_process(&process)?;
     Ok(process)
 }
 

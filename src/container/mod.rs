@@ -5,6 +5,7 @@
 mod check;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod find;
 pub mod id;
@@ -20,10 +21,12 @@ mod state;
 mod status;
 mod store;
 mod undo;
+mod update;
 
 pub use check::{Problem, check};
 pub use create::create;
 pub use delete::delete;
+pub use events::{Event, events};
 pub use exec::exec;
 pub use id::ContainerId;
 pub use kill::kill;
@@ -34,6 +37,7 @@ pub use run::run;
 pub use start::start;
 pub use state::{list, processes, state};
 pub use status::{State, Status};
+pub use update::update;
 
 pub use crate::spec::features::features;
 

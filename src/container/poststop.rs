@@ -10,8 +10,6 @@ pub(super) fn run(config: &Config, state: &State) -> Vec<String> {
     let state = serde_json::to_string(state).unwrap_or_default();
     let annotation = |name: &str| config.annotations.get(name).map(std::path::PathBuf::from);
     let output = Output { stdout: annotation("run.oci.hooks.stdout"), stderr: annotation("run.oci.hooks.stderr") };
-    let run =
-        |(index, hook)| hooks::run(std::slice::from_ref(hook), &format!("hooks.poststop[{index}]"), &state, &output);
-    let failures = hooks.poststop.iter().enumerate().map(run).filter_map(Result::err);
-    failures.map(|error| format!("{error:#}")).collect()
+    let failures = hooks::run_all(&hooks.poststop, "hooks.poststop", &state, &output);
+    failures.iter().map(|error| format!("{error:#}")).collect()
 }

@@ -4,7 +4,6 @@ use super::create::{self, Made, Mode};
 use super::status::{self, Status};
 use super::{Run, Runtime, delete, start};
 use crate::process::{failure, signals};
-use crate::sys;
 use anyhow::{Result, anyhow};
 
 /// Runs a container; answers with its exit code, or 0 when it is detached.
@@ -38,10 +37,7 @@ fn started(made: &Made) -> Result<()> {
         return Err(anyhow!("cannot start {}: config.json has no process", made.record.id));
     };
     if let Some(error) = made.spawned.parent.executed()? {
-        return Err(match sys::errno_of(&error) {
-            Some(errno) if error.to_string().starts_with("execve:") => failure::explain(process, errno),
-            _ => error,
-        });
+        return Err(failure::translate(process, error));
     }
     start::after_start(&made.config, &status::state(&made.record, Status::Running))
 }

@@ -6,7 +6,8 @@ use super::{Runtime, delete, find};
 use crate::config::Config;
 use crate::process::failure;
 use crate::process::hooks::{self, Output};
-use crate::sys::{self, Asked, Errno, files, pidfd};
+use crate::sys::launcher::{self, Outcome};
+use crate::sys::{self, Asked, files, pidfd};
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
@@ -31,8 +32,8 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     };
     let (_, init) = found.init()?;
     let outcome = go(&found.directory)?;
-    if let Some(errno) = wait_for_execve(&outcome, &init)? {
-        return Err(failure::explain(process, errno));
+    if let Some(failed) = wait_for_execve(&outcome, &init)? {
+        return Err(failure::explain(process, failed));
     }
     drop(outcome);
     let state = status::state(&found.record, Status::Running);
@@ -51,7 +52,7 @@ fn go(directory: &Directory) -> Result<OwnedFd> {
 }
 
 /// `None` once the program runs: its execve closed the last writer of the fifo.
-fn wait_for_execve(outcome: &OwnedFd, init: &OwnedFd) -> Result<Option<Errno>> {
+fn wait_for_execve(outcome: &OwnedFd, init: &OwnedFd) -> Result<Option<Outcome>> {
     let mut number = [0_u8; 4];
     loop {
         let mut fds = [PollFd::new(outcome, PollFlags::IN), PollFd::from_borrowed_fd(init.as_fd(), PollFlags::IN)];
@@ -61,7 +62,7 @@ fn wait_for_execve(outcome: &OwnedFd, init: &OwnedFd) -> Result<Option<Errno>> {
             Err(errno) => return Err(errno).asked(|| "poll the outcome".to_owned()).map_err(Into::into),
         }
         match rustix::io::read(outcome, &mut number) {
-            Ok(4) => return Ok(Some(Errno(i32::from_le_bytes(number)))),
+            Ok(4) => return Ok(launcher::outcome(&number)),
             Ok(_) => return Ok(None),
             Err(rustix::io::Errno::AGAIN) if pidfd::wait_end(init, 0)? => return Ok(None),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}

@@ -17,7 +17,7 @@ use crate::sys::{self, Errno, files};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use serde_json::value::RawValue;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 const RECORD: &str = "record";
@@ -116,7 +116,6 @@ impl Directory {
     pub fn id(&self) -> &ContainerId {
         &self.id
     }
-
 
     /// Where the directory is.
     pub fn path(&self) -> PathBuf {

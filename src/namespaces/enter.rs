@@ -5,7 +5,7 @@ use super::time;
 use crate::sys::{clone, files};
 use anyhow::{Context, Result, bail};
 use rustix::fs::OFlags;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The namespaces of a plan, open.
 #[derive(Debug, Default)]
@@ -62,6 +62,11 @@ impl Opened {
             time::make(&plan.offsets)?;
         }
         Ok(borrowed)
+    }
+
+    /// The user namespace that is joined.
+    pub fn user(&self) -> Option<BorrowedFd<'_>> {
+        self.join.iter().find(|(join, _)| join.kind == Kind::User).map(|(_, fd)| fd.as_fd())
     }
 
     /// Enters, as the child or its helper, every namespace but the mount namespace.

@@ -1,18 +1,30 @@
-//! Why a program could not be run, in the words that managers match: the launcher only leaves a number.
+//! Why a program could not be run: the launcher only leaves a number, the words are the ones that managers match.
 
+use super::execute;
+use super::handshake::EXECVE;
 use crate::config::Process;
-use crate::sys::Errno;
+use crate::sys::launcher::Outcome;
+use crate::sys::{self, Errno};
 use anyhow::anyhow;
+use std::ffi::CString;
 
-/// The error of a failed execve. The file itself was looked at when the container was created, so a missing file
-/// now is nearly always its interpreter.
-pub fn explain(process: &Process, errno: Errno) -> anyhow::Error {
+/// The error of a failed execve, or of the label before it.
+pub fn explain(process: &Process, outcome: Outcome) -> anyhow::Error {
+    match outcome {
+        Outcome::Execute(errno) => refused(process, errno),
+        Outcome::Label(errno) => anyhow!("write the label of the process: {errno}"),
+    }
+}
+
+/// Puts the words of [`explain`] in the place of a bare error of the launcher's.
+pub fn translate(process: &Process, error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<sys::Error>() {
+        Some(bare) if bare.call == EXECVE => refused(process, bare.errno),
+        _ => error,
+    }
+}
+
+fn refused(process: &Process, errno: Errno) -> anyhow::Error {
     let name = process.args.first().map_or("", String::as_str);
-    let hint = match errno.0 {
-        libc::ENOENT => "; hint: its interpreter (the #! line or the ELF loader) is missing in the container",
-        libc::ENOEXEC => "; hint: this is no program of this machine's architecture, or a script without a #! line",
-        libc::EACCES => "; hint: is it, or its interpreter, executable, and not on a noexec mount?",
-        _ => "",
-    };
-    anyhow!("exec: {name:?}: {errno}{hint}")
+    execute::refused(&CString::new(name).unwrap_or_default(), errno).into()
 }

@@ -8,6 +8,7 @@
 //! Each ask turns the child's end into the next state's type, so a skipped or swapped step does not compile. A failure
 //! crosses as a [`Failure`]; end of file says that the other side is gone, and nothing else does.
 
+use crate::sys::launcher::{self, Outcome};
 use crate::sys::{self, Errno, channel};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,9 @@ impl Failure {
         places.fold(bottom, |error, place| error.context(place))
     }
 }
+
+/// The call of the error that says that the launcher could not execute the program.
+pub const EXECVE: &str = "execve";
 
 /// A connected pair of ends.
 pub fn pair() -> Result<(Parent, ChildEnd)> {
@@ -177,10 +181,13 @@ fn unexpected<T>(ask: &Ask) -> Result<T> {
     bail!("init said {ask:?} out of turn")
 }
 
-/// Four bytes are the errno of the launcher's execve; anything else is a frame.
+/// Four bytes are the launcher's; anything else is a frame.
 fn launcher_or_failure(bytes: &[u8]) -> anyhow::Error {
-    if let Ok(number) = <[u8; 4]>::try_from(bytes) {
-        return anyhow::Error::new(sys::Error { call: "execve".to_owned(), errno: Errno(i32::from_le_bytes(number)) });
+    if let Some(outcome) = launcher::outcome(bytes).filter(|_| bytes.len() == 4) {
+        return match outcome {
+            Outcome::Execute(errno) => sys::Error { call: EXECVE.to_owned(), errno }.into(),
+            Outcome::Label(errno) => sys::Error { call: "write the label of the process".to_owned(), errno }.into(),
+        };
     }
     match serde_json::from_slice(bytes) {
         Ok(Ask::Failed(failure)) => failure.into_error(),

@@ -28,6 +28,8 @@ pub struct Request<'a> {
     pub no_new_keyring: bool,
     /// `--preserve-fds`.
     pub preserve_fds: u32,
+    /// Added to the environment (NOTIFY_SOCKET).
+    pub environment: Vec<String>,
     /// A variable of the runtime's own environment.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// The filter, compiled.
@@ -60,11 +62,12 @@ pub fn plan(request: Request<'_>) -> Result<Plan> {
     let process = request.process;
     let linux = request.config.linux.as_ref();
     let descriptors = descriptors::plan(request.preserve_fds, std::process::id(), request.variable)?;
+    let environment: Vec<String> = descriptors.environment.iter().chain(&request.environment).cloned().collect();
     limits::check_oom_score(process.oom_score_adj)?;
     let personality = linux.and_then(|linux| linux.personality.as_ref());
     let memory_policy = linux.and_then(|linux| linux.memory_policy.as_ref());
     Ok(Plan {
-        execute: execute::plan(process, &descriptors.environment)?,
+        execute: execute::plan(process, &environment)?,
         credentials: credentials::plan(&process.user)?,
         capabilities: capabilities::plan(process.capabilities.as_ref(), request.added_capabilities),
         limits: limits::plan(&process.rlimits)?,
@@ -194,8 +197,8 @@ impl fmt::Display for Init {
 
 impl Init {
     /// Opens in the parent what only the parent may open.
-    pub fn prepare_rootfs(&self) -> Result<rootfs::Prepared> {
-        self.rootfs.prepare(None)
+    pub fn prepare_rootfs(&self, namespaces: &namespaces::Opened) -> Result<rootfs::Prepared> {
+        self.rootfs.prepare(namespaces.user())
     }
 
     /// Moves the network devices into the network namespace of init.

@@ -61,10 +61,10 @@ pub(super) fn settle(
     if let Some(policy) = &plan.memory_policy {
         memory_policy::apply(policy)?;
     }
-    let entered = execute::enter_directory(&execute);
+    let entered = execute::try_enter_directory(&execute)?;
     limits::apply(&plan.limits)?;
     become_user(plan)?;
-    if entered.is_err() {
+    if !entered {
         execute::enter_directory(&execute)?;
     }
     let program = execute::find(&execute)?;

@@ -50,8 +50,15 @@ fn parts(request: &Request<'_>) -> Result<Plan> {
     let own = cgroups::OwnCgroups::new();
     let cgroups = cgroups::plan(&cgroups::Request { config, host, id: request.id, driver: request.driver, own: &own })?;
     let namespaces = namespaces::plan(config, host)?;
+    let host_network = !namespaces.makes(namespaces::Kind::Network) && !namespaces.joins(namespaces::Kind::Network);
+    let notify = process::notify::plan((request.variable)("NOTIFY_SOCKET").as_deref(), host_network)?;
+    let with_notify = notify.as_ref().and_then(|notify| notify.mount()).map(|mount| {
+        let mut config = config.clone();
+        config.mounts.push(mount.clone());
+        config
+    });
     let rootfs = rootfs::plan(&rootfs::Request {
-        config,
+        config: with_notify.as_ref().unwrap_or(config),
         host,
         bundle: request.bundle,
         cgroups: &cgroup_view(host.cgroup, cgroups.paths(), namespaces.makes(namespaces::Kind::Cgroup)),
@@ -68,6 +75,7 @@ fn parts(request: &Request<'_>) -> Result<Plan> {
             added_capabilities: &[],
             no_new_keyring: request.no_new_keyring,
             preserve_fds: request.preserve_fds,
+            environment: notify.iter().map(|notify| notify.environment.clone()).collect(),
             variable: request.variable,
             seccomp,
         })
