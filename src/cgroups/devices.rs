@@ -148,6 +148,12 @@ impl Rule {
             && self.access & other.access != 0
     }
 
+    /// The accesses as letters: `rw`.
+    pub(super) fn letters(&self) -> String {
+        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+        letters.iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| letter).collect()
+    }
+
     fn letter(&self) -> char {
         match self.kind {
             Kind::Any => 'a',
@@ -165,8 +171,7 @@ impl std::fmt::Display for Line<'_> {
         let Line(letter, rule) = self;
         let number = |n: Option<u32>| n.map_or("*".to_owned(), |n| n.to_string());
         write!(f, "{letter} {}:{} ", number(rule.major), number(rule.minor))?;
-        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
-        letters.iter().filter(|(bit, _)| rule.access & bit != 0).try_for_each(|(_, letter)| write!(f, "{letter}"))
+        f.write_str(&rule.letters())
     }
 }
 

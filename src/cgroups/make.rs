@@ -6,8 +6,11 @@ use super::path::{Hierarchy, Paths};
 use super::plan::Plan;
 use super::processes::processes_in;
 use super::remove::remove_tree;
+use super::scope;
 use super::sheet::{Absent, Version, Write};
-use crate::sys::{Errno, cgroupfs, files};
+use super::unit::Unit;
+use crate::sys::clone::Child;
+use crate::sys::{Errno, cgroupfs, files, stand_in};
 use anyhow::{Context, Result};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -21,12 +24,19 @@ pub struct Made {
     made: Vec<PathBuf>,
     /// With a limit of no process at all the kernel refuses to clone into the cgroup, but not to enter it.
     enter_by_file: bool,
+    /// Keeps systemd's scope alive until the container's first process is in it.
+    stand_in: Option<Child>,
+    /// The scope is ours; one of that name that refused to be started is somebody else's.
+    started: bool,
 }
 
 impl Made {
     pub(super) fn new(plan: &Plan) -> Result<Made> {
-        let enter_by_file = plan.sheet.writes.iter().any(|w| w.file == "pids.max" && w.value == "0");
-        let mut made = Made { paths: plan.paths.clone(), made: Vec::new(), enter_by_file };
+        // The stand-in counts as one.
+        let full = if plan.unit.is_some() { ["0", "1"] } else { ["0", "0"] };
+        let enter_by_file = plan.sheet.writes.iter().any(|w| w.file == "pids.max" && full.contains(&w.value.as_str()));
+        let mut made =
+            Made { paths: plan.paths.clone(), made: Vec::new(), enter_by_file, stand_in: None, started: false };
         match made.carry_out(plan) {
             Ok(()) => Ok(made),
             Err(error) if plan.optional && refused(&error) => {
@@ -42,11 +52,18 @@ impl Made {
     }
 
     fn carry_out(&mut self, plan: &Plan) -> Result<()> {
+        if let Some(unit) = &plan.unit {
+            self.start_unit(plan, unit)?;
+        }
         for hierarchy in &plan.paths.hierarchies {
-            make_directory(hierarchy, &mut self.made).with_context(|| hint_for(hierarchy))?;
+            if plan.unit.is_none() || !cgroupfs::exists(&hierarchy.directory) {
+                make_directory(hierarchy, &mut self.made).with_context(|| hint_for(hierarchy))?;
+            }
         }
         for hierarchy in plan.paths.hierarchies.iter().filter(|h| h.is_unified()) {
-            enable(hierarchy, &plan.needed, plan.paths.hierarchies.len() == 1)?;
+            // What is delegated has its controllers from systemd, except those that it does not know.
+            let all = plan.paths.hierarchies.len() == 1 && plan.unit.is_none();
+            enable(hierarchy, &plan.needed, all)?;
         }
         for hierarchy in plan.paths.hierarchies.iter().filter(|h| h.has("cpuset")) {
             fill_cpuset(&hierarchy.mount, &hierarchy.directory)?;
@@ -57,6 +74,20 @@ impl Made {
         }
         if let (Some(uid), Some(unified)) = (plan.owner, plan.paths.unified()) {
             hand_over(&unified.directory, uid)?;
+        }
+        Ok(())
+    }
+
+    /// Has systemd start the scope, around a process that only stands in it until the container's own is there.
+    fn start_unit(&mut self, plan: &Plan, unit: &Unit) -> Result<()> {
+        let child = self.stand_in.insert(stand_in::start()?);
+        scope::start(plan.paths.bus, unit, child.pid as u32)?;
+        self.started = true;
+        // The hierarchy that systemd itself lives in.
+        let home = plan.paths.hierarchies.iter().find(|h| h.name == "systemd").or(plan.paths.unified());
+        if let Some(home) = home.filter(|home| !cgroupfs::exists(&home.directory)) {
+            let there = scope::control_group(plan.paths.bus, &unit.name)?;
+            anyhow::bail!("systemd has put {} at {there} and not at {}", unit.name, home.directory.display());
         }
         Ok(())
     }
@@ -86,11 +117,20 @@ impl Made {
     }
 
     /// The container lives: nothing is taken back any more.
-    pub fn keep(self) -> Paths {
+    pub fn keep(mut self) -> Paths {
+        self.dismiss();
         self.paths
     }
 
+    fn dismiss(&mut self) {
+        self.stand_in.take().iter().for_each(stand_in::end);
+    }
+
     fn take_back(&mut self) -> Result<()> {
+        self.dismiss();
+        if let Some(unit) = self.paths.scope.as_ref().filter(|_| self.started) {
+            scope::stop(self.paths.bus, unit)?;
+        }
         let leaf = |path: &PathBuf| self.paths.hierarchies.iter().any(|h| h.directory == *path);
         for path in self.made.iter().rev() {
             // A parent may have got another child meanwhile.

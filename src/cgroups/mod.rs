@@ -8,7 +8,9 @@
 //!                                                      └──▶ kill · freeze · processes · remove, by any later call
 //! ```
 
+mod annotations;
 mod attach;
+mod dbus;
 mod devices;
 mod freeze;
 mod join;
@@ -20,10 +22,12 @@ mod processes;
 mod program;
 mod remove;
 mod resources;
+mod scope;
 mod sheet;
 pub mod stats;
 mod stats_v1;
 mod stats_v2;
+mod unit;
 mod update;
 mod v1;
 mod v2;
@@ -35,5 +39,6 @@ pub use make::Made;
 pub use oom::{Heard, OomWatch};
 pub use path::{Driver, Hierarchy, OwnCgroups, Paths};
 pub use plan::{Plan, Request, plan};
+pub use scope::Bus;
 pub use stats::Stats;
 pub use update::{Update, merged, update};

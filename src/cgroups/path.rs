@@ -1,5 +1,6 @@
 //! Where a container's cgroup is: one directory in every mounted hierarchy, and how cgroupsPath becomes that.
 
+use super::scope::Bus;
 use crate::host::{CgroupMode, Host};
 use crate::sys::files;
 use anyhow::{Context, Result};
@@ -57,6 +58,8 @@ pub struct Paths {
     /// The transient unit of the systemd driver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// Whose systemd has it.
+    pub bus: Bus,
 }
 
 impl Paths {
@@ -212,10 +215,39 @@ pub(super) fn hierarchies(
         "linux.cgroupsPath ({}): names the root of the hierarchy and not a cgroup",
         asked.unwrap_or_default()
     );
+    let base = |name: &str| if absolute { Ok(PathBuf::new()) } else { delegated(name, own) };
+    everywhere(host, own, &inner, &base)
+}
+
+/// The directory of a systemd unit in every mounted hierarchy; `unit` is its path below the manager's own cgroup.
+pub(super) fn unit_hierarchies(host: &Host, unit: &Path, bus: Bus, own: &OwnCgroups) -> Result<Vec<Hierarchy>> {
+    let base = |_: &str| match bus {
+        Bus::System => Ok(PathBuf::new()),
+        Bus::User => user_manager(own, host.euid),
+    };
+    everywhere(host, own, unit, &base)
+}
+
+/// The cgroup of the systemd instance of user `uid`: all that it runs is below it, and so, as a rule, are we.
+fn user_manager(own: &OwnCgroups, uid: u32) -> Result<PathBuf> {
+    let path = clean(own.own(UNIFIED)?);
+    let is_manager = |path: &&Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        name.starts_with("user@") && name.ends_with(".service")
+    };
+    let usual = || PathBuf::from(format!("user.slice/user-{uid}.slice/user@{uid}.service"));
+    Ok(path.ancestors().find(is_manager).map_or_else(usual, Path::to_path_buf))
+}
+
+fn everywhere(
+    host: &Host,
+    own: &OwnCgroups,
+    inner: &Path,
+    base: &dyn Fn(&str) -> Result<PathBuf>,
+) -> Result<Vec<Hierarchy>> {
     let mut found = Vec::new();
     let mut add = |name: &str, mount: PathBuf| -> Result<()> {
-        let base = if absolute { PathBuf::new() } else { delegated(name, own)? };
-        let directory = mount.join(base).join(&inner);
+        let directory = mount.join(base(name)?).join(inner);
         found.push(Hierarchy { name: name.to_owned(), mount, directory });
         Ok(())
     };

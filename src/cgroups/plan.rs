@@ -4,9 +4,11 @@ use super::devices::Rules;
 use super::make::{self, Made};
 use super::path::{self, Driver, Hierarchy, OwnCgroups, Paths};
 use super::resources;
+use super::scope::Bus;
 use super::sheet::{Sheet, Version};
+use super::unit::Unit;
 use crate::config::{Config, Linux, Resources};
-use crate::host::Host;
+use crate::host::{CgroupMode, Host};
 use anyhow::{Context, Result};
 
 /// What a plan depends on.
@@ -37,6 +39,8 @@ pub struct Plan {
     pub(super) owner: Option<u32>,
     /// Nothing was asked for and the caller has no privileges: do without a cgroup if none can be made.
     pub(super) optional: bool,
+    /// What systemd is asked for.
+    pub(super) unit: Option<Unit>,
 }
 
 /// Plans the cgroup of a container.
@@ -47,8 +51,21 @@ pub fn plan(request: &Request) -> Result<Plan> {
     let asked = linux.resources.as_ref().unwrap_or(&nothing);
     let limits = resources::asks_anything(asked);
     let mut paths = Paths { driver: request.driver, ..Paths::default() };
-    if request.driver != Driver::None {
-        paths.hierarchies = path::hierarchies(request.host, linux.cgroups_path.as_deref(), request.id, request.own)?;
+    let mut unit = None;
+    match request.driver {
+        Driver::None => {}
+        Driver::Cgroupfs => {
+            let asked = linux.cgroups_path.as_deref();
+            paths.hierarchies = path::hierarchies(request.host, asked, request.id, request.own)?;
+        }
+        Driver::Systemd => {
+            let rootless = request.host.rootless();
+            let made = Unit::of(request.config, request.id, rootless, request.host.cgroup == CgroupMode::V2)?;
+            paths.bus = if rootless { Bus::User } else { Bus::System };
+            paths.hierarchies = path::unit_hierarchies(request.host, &made.path()?, paths.bus, request.own)?;
+            paths.scope = Some(made.name.clone());
+            unit = Some(made);
+        }
     }
     let sheet = match request.driver {
         Driver::None if limits => {
@@ -67,8 +84,12 @@ pub fn plan(request: &Request) -> Result<Plan> {
         devices: (!request.host.in_user_namespace && request.host.euid == 0 && !paths.is_empty()).then_some(rules),
         needed,
         owner: owner(request.config),
-        optional: request.host.rootless() && linux.cgroups_path.is_none() && !limits,
+        optional: request.driver == Driver::Cgroupfs
+            && request.host.rootless()
+            && linux.cgroups_path.is_none()
+            && !limits,
         paths,
+        unit,
     })
 }
 
@@ -133,6 +154,7 @@ impl Plan {
 
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.unit.iter().try_for_each(|unit| write!(f, "{unit}"))?;
         for hierarchy in &self.paths.hierarchies {
             writeln!(f, "mkdir {}", hierarchy.directory.display())?;
         }

@@ -2,6 +2,7 @@
 
 use super::path::Paths;
 use super::processes::{processes_in, value_of};
+use super::scope;
 use crate::sys::{Errno, cgroupfs, files, pidfd};
 use anyhow::Result;
 use rustix::fs::OFlags;
@@ -16,7 +17,11 @@ impl Paths {
     /// Processes that are on their way out are waited for; others are an error. What is gone already is no error.
     pub fn remove(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        let mut outcome = Ok(());
+        // What systemd made it takes away itself; what it cannot (it may be gone) we do.
+        let mut outcome = match &self.scope {
+            Some(unit) => scope::stop(self.bus, unit),
+            None => Ok(()),
+        };
         for hierarchy in &self.hierarchies {
             // One that cannot be removed does not keep the others.
             outcome = outcome.and(remove_until(&hierarchy.directory, deadline));

@@ -28,6 +28,90 @@ fn hosts() -> Vec<Host> {
     }
 }
 
+/// A container of systemd's, on a host where that runs.
+fn planned_by_systemd(host: &Host, id: &str, resources: &str) -> anyhow::Result<Plan> {
+    let json = format!(
+        r#"{{"linux":{{"resources":{resources}}},"annotations":{{"org.systemd.property.TimeoutStopSec":"7",
+            "org.systemd.property.CollectMode":"'inactive-or-failed'"}}}}"#
+    );
+    let config: Config = serde_json::from_str(&json).unwrap();
+    let own = OwnCgroups::new();
+    let mut plan = plan(&Request { config: &config, host, id, driver: Driver::Systemd, own: &own })?;
+    plan.survey()?;
+    Ok(plan)
+}
+
+fn systemctl(arguments: &[&str]) -> String {
+    let output = Command::new("systemctl").args(arguments).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+#[test]
+#[ignore = "needs systemd: run it where systemd is pid 1"]
+fn systemd_keeps_a_container_in_a_scope() {
+    let host = Host::read();
+    let clock = std::time::Instant::now();
+    let made = planned_by_systemd(&host, "scope-test", r#"{"devices":[]}"#).unwrap().make().unwrap();
+    println!("start: {:?}", clock.elapsed());
+    let scope = "ocicat-scope-test.scope";
+    assert_eq!(made.paths().scope.as_deref(), Some(scope));
+    let again = format!("{:#}", planned_by_systemd(&host, "scope-test", "{}").unwrap_err());
+    assert!(again.contains("process(es) already"), "{again}");
+    let mut child = inhabit(&made);
+    let paths: Paths = serde_json::from_str(&serde_json::to_string(&made.keep()).unwrap()).unwrap();
+    wait_for("two children and no stand-in", || paths.processes().unwrap().len() == 3);
+    for (property, expected) in [
+        ("ActiveState", "active"),
+        ("Slice", "system.slice"),
+        ("TimeoutStopUSec", "7s"),
+        ("Delegate", "yes"),
+        ("CollectMode", "inactive-or-failed"),
+        ("ControlGroup", "/system.slice/ocicat-scope-test.scope"),
+    ] {
+        assert_eq!(systemctl(&["show", "-P", property, scope]), expected, "{property}");
+    }
+    assert_eq!(opens(&paths), (true, false));
+    systemctl(&["daemon-reload"]);
+    assert_eq!(opens(&paths), (true, false));
+    let own = OwnCgroups::new();
+    let wanted = r#"{"devices":[{"allow":true,"type":"c","major":1,"minor":11,"access":"rwm"}]}"#;
+    update(&paths, &serde_json::from_str(wanted).unwrap(), &own).unwrap().apply().unwrap();
+    assert_eq!(opens(&paths), (true, true));
+    systemctl(&["daemon-reload"]);
+    assert_eq!(opens(&paths), (true, true), "a device that was added survives daemon-reload");
+    paths.freeze().unwrap();
+    let clock = std::time::Instant::now();
+    paths.remove_by_force().unwrap();
+    println!("remove: {:?}", clock.elapsed());
+    child.wait().unwrap();
+    assert_eq!(leftovers(&paths), Vec::<PathBuf>::new());
+    assert_eq!(systemctl(&["show", "-P", "LoadState", scope]), "not-found");
+    paths.remove_by_force().unwrap();
+    let made = planned_by_systemd(&host, "scope-test", "{}").unwrap().make().unwrap();
+    let paths = made.paths().clone();
+    made.undo().unwrap();
+    assert_eq!(leftovers(&paths), Vec::<PathBuf>::new());
+}
+
+#[test]
+#[ignore = "needs systemd: run it where systemd is pid 1"]
+fn what_systemd_refuses_is_told_in_its_words() {
+    let host = Host::read();
+    let config: Config = serde_json::from_str(
+        r#"{"linux":{"cgroupsPath":"x.slice:a:b"},"annotations":{"org.systemd.property.KillMode":"'sideways'"}}"#,
+    )
+    .unwrap();
+    let own = OwnCgroups::new();
+    let request = Request { config: &config, host: &host, id: "b", driver: Driver::Systemd, own: &own };
+    let outcome = plan(&request).unwrap().make();
+    // An older systemd may not know a property: it is left out and the container starts.
+    outcome.unwrap().undo().unwrap();
+    let taken = Request { id: "init", ..request };
+    let config: Config = serde_json::from_str(r#"{"linux":{"cgroupsPath":"::init"}}"#).unwrap();
+    let error = format!("{:#}", plan(&Request { config: &config, ..taken }).unwrap().make().unwrap_err());
+    assert!(error.contains("systemd does not start init.scope: D-Bus StartTransientUnit at "), "{error}");
+}
+
 fn planned(host: &Host, name: &str, resources: &str) -> anyhow::Result<Plan> {
     let mut linux = Linux { resources: Some(serde_json::from_str(resources).unwrap()), ..Linux::default() };
     linux.cgroups_path = Some(format!("/ocicat-cgroups-{}-{name}-{:?}/box", std::process::id(), host.cgroup));
@@ -161,11 +245,14 @@ fn limits_stand_in_their_files() {
     }
 }
 
-/// Whether a process in the cgroup may open /dev/zero and /dev/kmsg (1:11).
+/// Whether a process in the cgroup may open /dev/zero (1:5) and the kernel's log (1:11).
 fn opens(paths: &Paths) -> (bool, bool) {
-    let script = "read go; : </dev/zero && a=1; (: </dev/kmsg) 2>/dev/null && b=1; exit $((a + 2*b))";
-    let mut child =
-        Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let node = directory.path().join("kmsg");
+    assert!(Command::new("mknod").arg(&node).args(["c", "1", "11"]).status().unwrap().success());
+    let script = "read go; : </dev/zero && a=1; (: <$0) 2>/dev/null && b=1; exit $((a + 2*b))";
+    let mut shell = Command::new("/bin/sh");
+    let mut child = shell.args(["-c", script]).arg(&node).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     enter(paths, child.id());
     drop(child.stdin.take());
     let code = child.wait().unwrap().code().unwrap();

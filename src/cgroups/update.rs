@@ -9,8 +9,10 @@ use super::make::{directory_of, put, refers_to_others};
 use super::path::{OwnCgroups, Paths};
 use super::plan::available;
 use super::resources;
+use super::scope;
 use super::sheet::{Sheet, Version, Write};
-use crate::config::Resources;
+use super::unit::{self, Value};
+use crate::config::{Memory, Resources};
 use crate::sys::{Errno, cgroupfs, files};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -21,6 +23,8 @@ pub struct Update<'a> {
     paths: &'a Paths,
     sheet: Sheet,
     devices: Option<Rules>,
+    /// What systemd has to know of it.
+    properties: Vec<(String, Value)>,
 }
 
 /// Plans the change of a container's limits to what `wanted` says; fields that it leaves out stay as they are.
@@ -31,7 +35,13 @@ pub fn update<'a>(paths: &'a Paths, wanted: &Resources, own: &OwnCgroups) -> Res
     complete(&mut wanted, paths, &find)?;
     let sheet = resources::sheet(&wanted, &find)?;
     let devices = if wanted.devices.is_empty() { None } else { Some(Rules::of(Some(&wanted))?) };
-    Ok(Update { paths, sheet, devices })
+    let mut properties = Vec::new();
+    if paths.scope.is_some() {
+        let v2 = paths.hierarchies.len() == 1;
+        properties = unit::limits(&wanted, v2)?;
+        properties.extend(devices.iter().flat_map(|rules| unit::devices(rules, v2)));
+    }
+    Ok(Update { paths, sheet, devices, properties })
 }
 
 /// What a container has after an update: `stored` with the fields of `wanted` over it.
@@ -68,10 +78,13 @@ fn complete(wanted: &mut Resources, paths: &Paths, find: resources::Available) -
             }
         }
     }
-    if let Some(memory) = wanted.memory.as_mut().filter(|_| matches!(find("memory"), Ok(Some(Version::V2)))) {
-        if resources::set(&memory.swap) && memory.swap != Some(-1) && !resources::set(&memory.limit) {
-            memory.limit = Some(read("memory.max")?.trim().parse().unwrap_or(-1));
-        }
+    let sum_alone = |memory: &&mut Memory| {
+        resources::set(&memory.swap) && memory.swap != Some(-1) && !resources::set(&memory.limit)
+    };
+    if let Some(memory) = wanted.memory.as_mut().filter(sum_alone)
+        && find("memory")? == Some(Version::V2)
+    {
+        memory.limit = Some(read("memory.max")?.trim().parse().unwrap_or(-1));
     }
     make_room(wanted, paths, find)
 }
@@ -141,10 +154,17 @@ impl Update<'_> {
         for write in again {
             self.explained(write, put(self.paths, write))?;
         }
-        match &self.devices {
-            Some(rules) => attach::change(self.paths, rules),
-            None => Ok(()),
+        if let Some(rules) = &self.devices {
+            attach::change(self.paths, rules)?;
         }
+        self.tell_systemd()
+    }
+
+    /// systemd writes what it is told into the same files, rounded; so the exact values are written once more.
+    fn tell_systemd(&self) -> Result<()> {
+        let Some(scope) = self.paths.scope.as_ref().filter(|_| !self.properties.is_empty()) else { return Ok(()) };
+        scope::change(self.paths.bus, scope, &self.properties)?;
+        self.sheet.writes.iter().try_for_each(|write| self.explained(write, put(self.paths, write)))
     }
 
     /// What the file of a write says now; none for one that cannot be read, as it cannot be restored either.
@@ -204,7 +224,8 @@ fn former_value(file: &str, text: &str, value: &str) -> Option<String> {
 impl std::fmt::Display for Update<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.sheet.to_string().lines().try_for_each(|line| writeln!(f, "write {line}"))?;
-        self.devices.iter().try_for_each(|rules| writeln!(f, "devices {rules}"))
+        self.devices.iter().try_for_each(|rules| writeln!(f, "devices {rules}"))?;
+        self.properties.iter().try_for_each(|(name, value)| writeln!(f, "property {name} {value:?}"))
     }
 }
 

@@ -53,7 +53,7 @@ fn put_memory(memory: &Memory, lines: &mut Lines) -> Result<()> {
 }
 
 /// Swap alone, from memory and swap together as the spec (and version 1) counts it; -1 is no limit.
-fn swap(memory: &Memory) -> Result<Option<i64>> {
+pub(super) fn swap(memory: &Memory) -> Result<Option<i64>> {
     let limit = memory.limit.unwrap_or(0);
     match memory.swap.unwrap_or(0) {
         0 if limit == -1 => Ok(Some(-1)),
@@ -116,7 +116,7 @@ pub(super) fn weight_of_shares(shares: u64) -> u64 {
 }
 
 /// io.weight for the spec's weight: 10 to 1000 become 1 to 10000.
-fn io_weight(weight: u16) -> u64 {
+pub(super) fn io_weight(weight: u16) -> u64 {
     1 + u64::from(weight.saturating_sub(10)) * 9999 / 990
 }
 

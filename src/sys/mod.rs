@@ -27,6 +27,8 @@ pub mod netlink;
 pub mod nodes;
 pub mod pidfd;
 pub mod proc;
+pub mod stand_in;
+pub mod timed_stream;
 pub mod umask;
 pub mod procfs;
 pub mod scheduling;
