@@ -143,8 +143,7 @@ fn open_in(target: BorrowedFd<'_>) -> Result<Netlink> {
 }
 
 fn index_of(netlink: &Netlink, name: &str) -> sys::Result<u32> {
-    let mut payload = link_header(0, false);
-    payload.iter_mut().for_each(|byte| *byte = 0);
+    let mut payload = vec![0; LINK_HEADER];
     put(&mut payload, IFLA_IFNAME, &zero_terminated(name));
     let answers = netlink.request(RTM_GETLINK, 0, &payload, &format!("look for {name}"))?;
     let index =

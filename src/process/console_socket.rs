@@ -27,7 +27,7 @@ pub fn connect(path: &Path) -> Result<OwnedFd> {
 
 /// One message with exactly one descriptor and a name, as containerd and conmon read it.
 pub fn send(socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>, name: &str) -> Result<()> {
-    Ok(channel::send(socket, name.as_bytes(), &[descriptor]).context("--console-socket")?)
+    channel::send(socket, name.as_bytes(), &[descriptor]).context("--console-socket")
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub fn apply(plan: &Plan, procfs: &mut Option<Procfs>) -> Result<()> {
     match joined {
         // Zero: it is this process' session keyring already.
         Ok(0) => Ok(()),
-        Ok(serial) => Ok(sys::keys::set_permissions(serial, PERMISSIONS).context("session keyring")?),
+        Ok(serial) => sys::keys::set_permissions(serial, PERMISSIONS).context("session keyring"),
         Err(error) if matches!(error.errno.0, libc::ENOSYS | libc::EPERM | libc::EACCES) => Ok(()),
         Err(error) if error.errno.0 == libc::EDQUOT => Err(error).context(
             "session keyring: this user has no room for keys (/proc/sys/kernel/keys/maxkeys), see --no-new-keyring",
