@@ -15,12 +15,16 @@ impl Paths {
     pub fn join_files_below(&self, below: &[String]) -> Result<Vec<OwnedFd>> {
         let wanted = Below::parse(below)?;
         wanted.check(self)?;
-        let v1 = self.hierarchies.iter().filter(|h| !h.is_unified());
-        v1.map(|h| {
-            let file = h.directory.join(wanted.path_in(h)).join("tasks");
-            files::open(&file, OFlags::WRONLY).with_context(|| format!("cgroup {}", h.name))
-        })
-        .collect()
+        let mut opened = Vec::with_capacity(self.hierarchies.len());
+        for hierarchy in self.hierarchies.iter().filter(|h| !h.is_unified()) {
+            let file = hierarchy.directory.join(wanted.path_in(hierarchy)).join("tasks");
+            let open = files::open(&file, OFlags::WRONLY).with_context(|| format!("cgroup {}", hierarchy.name));
+            opened.push(open?);
+        }
+        for file in self.resctrl.iter().flat_map(|resctrl| &resctrl.join) {
+            opened.push(files::open(file, OFlags::WRONLY).context("linux.intelRdt")?);
+        }
+        Ok(opened)
     }
 
     /// The cgroup2 directory of an `exec` for CLONE_INTO_CGROUP.

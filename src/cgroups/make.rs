@@ -72,6 +72,9 @@ impl Made {
         if let Some(rules) = &plan.devices {
             attach::apply(&plan.paths, rules, &self.made)?;
         }
+        if let Some(rdt) = &plan.rdt {
+            rdt.make(&mut self.made)?;
+        }
         if let (Some(uid), Some(unified)) = (plan.owner, plan.paths.unified()) {
             hand_over(&unified.directory, uid)?;
         }

@@ -1,5 +1,6 @@
 //! Where a container's cgroup is: one directory in every mounted hierarchy, and how cgroupsPath becomes that.
 
+use super::resctrl::Resctrl;
 use super::scope::Bus;
 use crate::host::{CgroupMode, Host};
 use crate::sys::files;
@@ -59,7 +60,15 @@ pub struct Paths {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     /// Whose systemd has it.
+    #[serde(skip_serializing_if = "is_default")]
     pub bus: Bus,
+    /// Its class of service (linux.intelRdt).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<Resctrl>,
+}
+
+fn is_default(bus: &Bus) -> bool {
+    *bus == Bus::default()
 }
 
 impl Paths {

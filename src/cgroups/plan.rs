@@ -3,6 +3,7 @@
 use super::devices::Rules;
 use super::make::{self, Made};
 use super::path::{self, Driver, Hierarchy, OwnCgroups, Paths};
+use super::resctrl::{self, Rdt};
 use super::resources;
 use super::scope::Bus;
 use super::sheet::{Sheet, Version};
@@ -10,6 +11,7 @@ use super::unit::Unit;
 use crate::config::{Config, Linux, Resources};
 use crate::host::{CgroupMode, Host};
 use anyhow::{Context, Result};
+use std::path::Path;
 
 /// What a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,7 @@ pub struct Plan {
     pub(super) optional: bool,
     /// What systemd is asked for.
     pub(super) unit: Option<Unit>,
+    pub(super) rdt: Option<Rdt>,
 }
 
 /// Plans the cgroup of a container.
@@ -67,6 +70,11 @@ pub fn plan(request: &Request) -> Result<Plan> {
             unit = Some(made);
         }
     }
+    let rdt = match &linux.intel_rdt {
+        Some(rdt) => Some(resctrl::plan(rdt, request.id, Path::new("/sys/fs/resctrl"))?),
+        None => None,
+    };
+    paths.resctrl = rdt.as_ref().map(|rdt| rdt.paths.clone());
     let sheet = match request.driver {
         Driver::None if limits => {
             anyhow::bail!(
@@ -90,6 +98,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
             && !limits,
         paths,
         unit,
+        rdt,
     })
 }
 
@@ -166,6 +175,9 @@ impl std::fmt::Display for Plan {
         }
         if let Some(rules) = &self.devices {
             writeln!(f, "devices {rules}")?;
+        }
+        for file in self.rdt.iter().flat_map(|rdt| &rdt.paths.join) {
+            writeln!(f, "join {}", file.display())?;
         }
         self.owner.iter().try_for_each(|uid| writeln!(f, "chown {uid}"))
     }

@@ -26,6 +26,9 @@ impl Paths {
             // One that cannot be removed does not keep the others.
             outcome = outcome.and(remove_until(&hierarchy.directory, deadline));
         }
+        if let Some(resctrl) = &self.resctrl {
+            outcome = outcome.and(resctrl.take_away());
+        }
         self.parents.iter().rev().for_each(|parent| drop(cgroupfs::remove(parent)));
         outcome
     }
