@@ -247,7 +247,8 @@ fn limits_stand_in_their_files() {
 
 /// Whether a process in the cgroup may open /dev/zero (1:5) and the kernel's log (1:11).
 fn opens(paths: &Paths) -> (bool, bool) {
-    let directory = tempfile::tempdir().unwrap();
+    // /tmp may be mounted nodev.
+    let directory = tempfile::tempdir_in("/dev").unwrap();
     let node = directory.path().join("kmsg");
     assert!(Command::new("mknod").arg(&node).args(["c", "1", "11"]).status().unwrap().success());
     let script = "read go; : </dev/zero && a=1; (: <$0) 2>/dev/null && b=1; exit $((a + 2*b))";
@@ -417,4 +418,79 @@ fn an_oom_is_heard_and_counted() {
         while watch.wait(None, end).unwrap() == Heard::Oom {}
         assert_eq!(watch.wait(None, soon()).unwrap(), Heard::Nothing);
     }
+}
+
+/// A v2 host that has these controllers.
+fn v2_with(controllers: &[&str]) -> Option<Host> {
+    let host = hosts().into_iter().find(|h| h.cgroup == CgroupMode::V2)?;
+    let offered = crate::sys::cgroupfs::read(&host.cgroup_root.join("cgroup.controllers")).unwrap();
+    let has = |wanted: &&&str| offered.split_whitespace().any(|c| c == **wanted);
+    match controllers.iter().find(|c| !has(c)) {
+        Some(missing) => {
+            eprintln!("skipped: cgroup2 has no controller {missing} here");
+            None
+        }
+        None => Some(host),
+    }
+}
+
+#[test]
+fn limits_of_version_2_stand_in_their_files_and_change_as_one() {
+    let Some(host) = v2_with(&["memory", "cpu", "cpuset", "pids", "io"]) else { return };
+    let asked = r#"{"memory":{"limit":67108864,"swap":100663296,"reservation":33554432},"pids":{"limit":9},
+        "cpu":{"shares":512,"quota":50000,"period":20000,"burst":1000,"cpus":"0","mems":"0"},
+        "unified":{"memory.high":"50331648","cgroup.max.depth":"3"}}"#;
+    let made = planned(&host, "limits", asked).unwrap().make().unwrap();
+    let paths = made.paths().clone();
+    let read = |file: &str| {
+        crate::sys::cgroupfs::read(&paths.unified().unwrap().directory.join(file)).unwrap().trim_end().to_owned()
+    };
+    for (file, value) in [
+        ("memory.max", "67108864"),
+        ("memory.swap.max", "33554432"),
+        ("memory.low", "33554432"),
+        ("memory.high", "50331648"),
+        ("pids.max", "9"),
+        ("cpu.weight", "59"),
+        ("cpu.max", "50000 20000"),
+        ("cpu.max.burst", "1000"),
+        ("cpuset.cpus", "0"),
+        ("cgroup.max.depth", "3"),
+    ] {
+        assert_eq!(read(file), value, "{file}");
+    }
+    let own = OwnCgroups::new();
+    let apply = |json: &str| update(&paths, &serde_json::from_str(json).unwrap(), &own).unwrap().apply();
+    apply(r#"{"cpu":{"period":40000},"memory":{"swap":134217728}}"#).unwrap();
+    assert_eq!((read("cpu.max"), read("memory.swap.max")), ("50000 40000".to_owned(), "67108864".to_owned()));
+    let error = format!("{:#}", apply(r#"{"pids":{"limit":20},"unified":{"cpu.weight":"99999"}}"#).unwrap_err());
+    assert!(error.contains("nothing was changed: linux.resources.unified[cpu.weight]: write \"99999\""), "{error}");
+    assert_eq!(read("pids.max"), "9");
+    made.undo().unwrap();
+}
+
+#[test]
+fn version_2_reclaims_before_it_refuses_a_lower_limit_and_hears_an_oom() {
+    let Some(host) = v2_with(&["memory", "pids"]) else { return };
+    let made = planned(&host, "lower", r#"{"memory":{"limit":67108864,"swap":67108864}}"#).unwrap().make().unwrap();
+    let script = "read go; a=$(head -c 20000000 /dev/zero | tr '\\0' x); echo; read more; b=$(head -c 90000000 /dev/zero | tr '\\0' x)";
+    let mut child =
+        Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    enter(made.paths(), child.id());
+    use std::io::{Read, Write};
+    child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let own = OwnCgroups::new();
+    let lower = serde_json::from_str(r#"{"memory":{"limit":1048576}}"#).unwrap();
+    let error = format!("{:#}", update(made.paths(), &lower, &own).and_then(|update| update.apply()).unwrap_err());
+    assert!(error.contains("linux.resources.memory.limit (1048576): "), "{error}");
+    let paths = made.keep();
+    let mut watch = paths.oom_watch().unwrap().unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"more\n").unwrap();
+    let end = Some(std::time::Instant::now() + std::time::Duration::from_secs(20));
+    assert_eq!(watch.wait(None, end).unwrap(), Heard::Oom);
+    child.wait().unwrap();
+    assert!(paths.oom_kills() > 0);
+    assert!(paths.stats(None).unwrap().memory.usage.max > 20_000_000);
+    paths.remove_by_force().unwrap();
 }
