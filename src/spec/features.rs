@@ -114,8 +114,8 @@ pub fn features() -> Features {
             // podman and CRI-O ask for the key that runc and crun share.
             ("org.opencontainers.runc.checkpoint.enabled", "false"),
         ]),
-        // Where hooks write on the host, and the kind of a mount's security label.
-        potentially_unsafe_config_annotations: vec!["run.oci."],
+        // Properties of the unit; where hooks write on the host, and the kind of a mount's security label.
+        potentially_unsafe_config_annotations: vec!["org.systemd.property.", "run.oci."],
     }
 }
 
@@ -125,7 +125,7 @@ fn linux() -> Linux {
     Linux {
         namespaces,
         capabilities: capabilities::names().collect(),
-        cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: false },
+        cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
         seccomp: Seccomp {
             enabled: true,
             actions: seccomp::actions(),
