@@ -10,7 +10,7 @@ use super::sheet::{Sheet, Version};
 use super::unit::Unit;
 use crate::config::{Config, Linux, Resources};
 use crate::host::{CgroupMode, Host};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::path::Path;
 
 /// What a plan depends on.
@@ -84,7 +84,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         Driver::None => Sheet::default(),
         _ => resources::sheet(asked, &|name| available(name, &paths.hierarchies, request.own))?,
     };
-    let rules = Rules::of(Some(asked)).context("linux.resources.devices")?;
+    let rules = Rules::of(Some(asked))?;
     let mut needed: Vec<_> = sheet.writes.iter().filter(|w| w.version == Version::V2).map(|w| w.controller).collect();
     needed.dedup();
     Ok(Plan {

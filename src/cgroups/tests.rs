@@ -94,6 +94,36 @@ fn systemd_keeps_a_container_in_a_scope() {
 }
 
 #[test]
+#[ignore = "needs a user's systemd: run it as a user, in a session"]
+fn a_user_has_scopes_of_its_own() {
+    let host = Host::read();
+    assert!(host.rootless(), "run as a user");
+    let made = planned_by_systemd(&host, "user-test", "{}").unwrap().make().unwrap();
+    assert_eq!(made.paths().bus, Bus::User);
+    let mut child = inhabit(&made);
+    let paths = made.keep();
+    wait_for("two children and no stand-in", || paths.processes().unwrap().len() == 3);
+    paths.freeze().unwrap();
+    assert!(paths.is_frozen());
+    paths.remove_by_force().unwrap();
+    child.wait().unwrap();
+    assert_eq!(leftovers(&paths), Vec::<PathBuf>::new());
+    // Without systemd there is only what was delegated; nothing was asked for, so the container may do without.
+    let config = Config::default();
+    let own = OwnCgroups::new();
+    let request = Request { config: &config, host: &host, id: "user-test", driver: Driver::Cgroupfs, own: &own };
+    let made = plan(&request).unwrap().make().unwrap();
+    println!("cgroupfs driver: {:?}", made.paths().hierarchies);
+    made.undo().unwrap();
+    let config: Config = serde_json::from_str(r#"{"linux":{"cgroupsPath":"/top"}}"#).unwrap();
+    let error = format!("{:#}", plan(&Request { config: &config, ..request }).unwrap().make().unwrap_err());
+    assert!(
+        error.contains("cgroup /sys/fs/cgroup/top: this user may not make a cgroup here; hint: delegate one"),
+        "{error}"
+    );
+}
+
+#[test]
 #[ignore = "needs systemd: run it where systemd is pid 1"]
 fn what_systemd_refuses_is_told_in_its_words() {
     let host = Host::read();
