@@ -35,6 +35,8 @@ mod v2;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_elsewhere;
 
 pub use make::Made;
 pub use oom::{Heard, OomWatch};
