@@ -7,8 +7,9 @@ use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::{ContainerId, Runtime, poststop};
 use crate::config::Config;
-use crate::sys::pidfd;
+use crate::sys::{self, pidfd};
 use anyhow::{Result, bail};
+use std::time::{Duration, Instant};
 
 /// Deletes a container. `force` kills it first, ends a runtime that is still creating it, and takes it for done when
 /// there is no such container.
@@ -24,10 +25,7 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
         found => found?,
     };
     if !directory.try_lock() {
-        if force {
-            end_creator(&directory);
-        }
-        directory.lock()?;
+        take_over(&directory, force)?;
     }
     if !directory.exists() {
         return if force { Ok(()) } else { bail!("container does not exist: {id}") };
@@ -46,15 +44,29 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     destroy(&found)
 }
 
-/// Ends the runtime process that is still creating the container: it holds the lock, and init dies with it.
-fn end_creator(directory: &Directory) {
-    let Ok(Some((record, _))) = directory.record() else { return };
-    if record.init.is_none()
-        && let Some(creator) = record.creator.open()
-        && record.creator.pid != std::process::id() as i32
-    {
-        let _ = pidfd::send_signal(creator, libc::SIGKILL);
+/// Gets the lock that another runtime process holds. By force that process has nothing to wait for any more: one that
+/// still creates the container is killed, and init dies with it; one that starts it loses its init.
+fn take_over(directory: &Directory, force: bool) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_millis(DEADLINE_MS as u64);
+    while !directory.try_lock() {
+        let Some((record, _)) = directory.record()? else {
+            // Its creator has only just begun.
+            anyhow::ensure!(Instant::now() < deadline, "container {} is busy", directory.id());
+            sys::cgroupfs::let_others_run();
+            continue;
+        };
+        if !force && status::of(&record, directory) == Status::Creating {
+            bail!("cannot delete container {} that is not stopped: it is being created", directory.id());
+        }
+        let waits_for = if record.init.is_none() { Some(record.creator) } else { record.current_init() };
+        if let Some(process) = waits_for.filter(|who| force && who.pid != std::process::id() as i32)
+            && let Some(process) = process.open()
+        {
+            let _ = pidfd::send_signal(process, libc::SIGKILL);
+        }
+        return directory.lock();
     }
+    Ok(())
 }
 
 /// Kills and removes a container: processes, cgroups, poststop hooks, state. Each step can be repeated.
@@ -63,9 +75,17 @@ pub(super) fn destroy(found: &Found) -> Result<()> {
     take_back(&found.record, &found.directory, config.as_ref())
 }
 
+/// The same where the lock was given away meanwhile: somebody else may have deleted it.
+pub(super) fn destroy_again(found: &Found) -> Result<()> {
+    found.directory.lock()?;
+    if found.directory.exists() { destroy(found) } else { Ok(()) }
+}
+
 /// The same for a container of this very process: nothing of it needs to be read again.
 pub(super) fn destroy_made(made: &Made) {
-    let _ = take_back(&made.record, &made.directory, Some(&made.config));
+    if made.directory.lock().is_ok() && made.directory.exists() {
+        let _ = take_back(&made.record, &made.directory, Some(&made.config));
+    }
 }
 
 fn take_back(record: &Record, directory: &Directory, config: Option<&Config>) -> Result<()> {

@@ -21,9 +21,11 @@ use std::os::fd::{AsFd, OwnedFd};
 pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
     let found = find::look(runtime, &request.id)?;
     match found.status {
-        Status::Running | Status::Created => {}
-        Status::Paused if request.ignore_paused => {}
-        Status::Paused => {
+        Status::Running | Status::Created | Status::Paused if request.ignore_paused => {}
+        Status::Running => {}
+        // A created container can be frozen without being called paused.
+        Status::Created if !found.record.cgroups.as_ref().is_some_and(|paths| paths.is_frozen()) => {}
+        Status::Created | Status::Paused => {
             bail!("cannot exec in a paused container: {}; hint: resume it, or --ignore-paused", request.id)
         }
         other => {

@@ -27,7 +27,13 @@ pub(super) fn look(runtime: &Runtime, id: &str) -> Result<Found> {
 /// Takes a container: no other process changes it meanwhile.
 pub(super) fn take(runtime: &Runtime, id: &str) -> Result<Found> {
     let directory = store::find(&runtime.root, &parse(id)?)?;
-    directory.lock()?;
+    if !directory.try_lock() {
+        // A create may take as long as its hooks want: nothing can be done with the container until then.
+        if directory.record()?.is_none_or(|(record, _)| status::of(&record, &directory) == Status::Creating) {
+            bail!("container is being created: {id}");
+        }
+        directory.lock()?;
+    }
     if !directory.exists() {
         bail!("container does not exist: {id}");
     }

@@ -39,5 +39,7 @@ fn started(made: &Made) -> Result<()> {
     if let Some(error) = made.spawned.parent.executed()? {
         return Err(failure::translate(process, error));
     }
+    // It is made: hooks, and everybody else while we look after it, may work on it.
+    made.directory.unlock()?;
     start::after_start(&made.config, &status::state(&made.record, Status::Running))
 }

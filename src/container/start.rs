@@ -26,6 +26,9 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         Status::Creating => bail!("cannot start a container that is being created: {id}"),
         Status::Running | Status::Paused => bail!("cannot start an already running container: {id}"),
     }
+    if found.record.cgroups.as_ref().is_some_and(|paths| paths.is_frozen()) {
+        bail!("cannot start a paused container: {id}; hint: resume it first");
+    }
     let config = found.config()?;
     let Some(process) = &config.process else {
         bail!("cannot start {id}: config.json has no process");
@@ -37,7 +40,9 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     }
     drop(outcome);
     let state = status::state(&found.record, Status::Running);
-    after_start(&config, &state).inspect_err(|_| drop(delete::destroy(&found)))
+    // A hook may call the runtime itself, and one that hangs must not keep others from the container.
+    found.directory.unlock()?;
+    after_start(&config, &state).inspect_err(|_| drop(delete::destroy_again(&found)))
 }
 
 /// Lets init go: the fifo vanishes first, so that nobody can do it twice.

@@ -132,6 +132,11 @@ impl Directory {
         }
     }
 
+    /// Lets other processes work on the container again.
+    pub fn unlock(&self) -> Result<()> {
+        rustix::fs::flock(&self.fd, FlockOperation::Unlock).with_context(|| format!("unlock the state of {}", self.id))
+    }
+
     /// True when no other process works on the container; it is then ours.
     pub fn try_lock(&self) -> bool {
         rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive).is_ok()

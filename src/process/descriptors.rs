@@ -15,10 +15,9 @@ pub struct Plan {
 /// `preserve_fds` of the command line, after the sockets of socket activation (sd_listen_fds(3)) that the runtime's own
 /// environment announces: LISTEN_FDS counts only where LISTEN_PID is the runtime's own pid.
 ///
-/// To be asked for before the runtime opens anything itself: a descriptor that the caller has promised and not given would
-/// later be one of ours.
+/// A descriptor that the caller has promised and not given is an error: the number would later be one of our own.
 pub fn plan(preserve_fds: u32, own_pid: u32, variable: impl Fn(&str) -> Option<String>) -> Result<Plan> {
-    checked(preserve_fds, own_pid, variable, sys::descriptors::is_open)
+    checked(preserve_fds, own_pid, variable, sys::descriptors::is_inherited)
 }
 
 fn checked(

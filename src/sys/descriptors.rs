@@ -3,6 +3,15 @@
 use super::{Asked, Result, checked, files, procfs::Procfs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
+/// True when the number names a file that the caller left open for us: it outlived our own execve, which no file does that
+/// we opened ourselves.
+pub fn is_inherited(descriptor: u32) -> bool {
+    let Ok(descriptor) = RawFd::try_from(descriptor) else { return false };
+    // SAFETY: F_GETFD only asks, and a closed number is EBADF.
+    let returned = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+    returned >= 0 && returned & libc::FD_CLOEXEC == 0
+}
+
 /// True when the number names an open file.
 pub fn is_open(descriptor: u32) -> bool {
     let Ok(descriptor) = RawFd::try_from(descriptor) else { return false };
