@@ -70,6 +70,10 @@ impl Below {
     fn parse(arguments: &[String]) -> Result<Below> {
         let mut below = Below::default();
         for argument in arguments {
+            let path = argument.split_once(':').map_or(argument.as_str(), |(_, path)| path);
+            if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
+                anyhow::bail!("--cgroup {argument}: the path leads out of the container's cgroup");
+            }
             match argument.split_once(':') {
                 Some((controllers, path)) => {
                     below.named.extend(controllers.split(',').map(|name| (name.to_owned(), clean(path))));

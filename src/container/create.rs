@@ -65,35 +65,40 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
         preserve_fds: request.preserve_fds,
         variable: &|name| std::env::var(name).ok(),
     })?;
-    plan.cgroups.survey()?;
+    if let Some(linux) = &config.linux {
+        process::sysctl::check_joined(linux).map_err(locate)?;
+    }
     let directory = store::claim(&runtime.root, &id)?;
-    let record = first_record(&config, &id, bundle, &runtime.host, plan.cgroups.paths())?;
+    let mut undo = Undo::default();
+    undo.push("state", || drop(directory.remove()));
+    plan.cgroups.survey().map_err(locate)?;
+    let record = Record {
+        no_new_keyring: request.no_new_keyring,
+        ..first_record(&config, &id, bundle, &runtime.host, plan.cgroups.paths())?
+    };
     let hooks_begun = Cell::new(false);
-    let outcome = {
-        let mut undo = Undo::default();
-        undo.push("state", || drop(directory.remove()));
-        let attempt = Attempt {
-            request,
-            mode,
-            config: &config,
-            plan: &plan,
-            directory: &directory,
-            raw: &raw,
-            hooks_begun: &hooks_begun,
-        };
-        let made = bring_up(&attempt, &record, &mut undo);
-        if made.is_ok() {
+    let attempt = Attempt {
+        request,
+        mode,
+        config: &config,
+        plan: &plan,
+        directory: &directory,
+        raw: &raw,
+        hooks_begun: &hooks_begun,
+    };
+    match bring_up(&attempt, &record, &mut undo) {
+        Ok((record, spawned, terminal)) => {
             undo.keep();
-        } else {
+            Ok(Made { directory, record, config, spawned, terminal })
+        }
+        Err(error) => {
             drop(undo);
             if hooks_begun.get() {
                 poststop::run(&config, &status::state(&record, Status::Stopped));
             }
+            Err(locate(error))
         }
-        made
-    };
-    let (record, spawned, terminal) = outcome.map_err(locate)?;
-    Ok(Made { directory, record, config, spawned, terminal })
+    }
 }
 
 /// Names the file where an error begins with one of its fields.
@@ -138,6 +143,7 @@ fn first_record(
         creator: Identity::own()?,
         init: None,
         cgroups: Some(paths.clone()),
+        no_new_keyring: false,
     })
 }
 
@@ -248,7 +254,11 @@ impl Attempt<'_> {
                 console_socket::send(socket.as_fd(), master.as_fd(), "/dev/ptmx")?;
                 None
             }
-            (master, _) => master,
+            (Some(master), None) => {
+                console_socket::take_size_of_caller(&master, self.config.process.as_ref());
+                Some(master)
+            }
+            (None, _) => None,
         };
         if let Some(socket) = &self.request.pidfd_socket {
             let socket = console_socket::connect(socket)?;

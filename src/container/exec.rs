@@ -41,7 +41,7 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
         host: &runtime.host,
         id: &request.id,
         added_capabilities: &request.capabilities,
-        no_new_keyring: true,
+        no_new_keyring: found.record.no_new_keyring,
         preserve_fds: request.preserve_fds,
         environment: Vec::new(),
         variable: &|name| std::env::var(name).ok(),
@@ -195,7 +195,11 @@ fn talk(
             console_socket::send(socket.as_fd(), master.as_fd(), "/dev/ptmx")?;
             None
         }
-        (master, _) => master,
+        (Some(master), None) => {
+            console_socket::take_size_of_caller(&master, None);
+            Some(master)
+        }
+        (None, _) => None,
     };
     if let Some(socket) = &request.pidfd_socket {
         let socket = console_socket::connect(socket)?;

@@ -38,6 +38,9 @@ pub struct Record {
     pub init: Option<Identity>,
     /// Where its cgroups are.
     pub cgroups: Option<cgroups::Paths>,
+    /// The container keeps its caller's keyring, and so does `exec`.
+    #[serde(default)]
+    pub no_new_keyring: bool,
 }
 
 /// A process for good: its number alone may come to name another one.
@@ -110,6 +113,7 @@ impl Record {
             creator,
             init: None,
             cgroups: None,
+            no_new_keyring: false,
         }
     }
 

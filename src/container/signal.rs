@@ -48,10 +48,11 @@ const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 /// No signal has this name or number.
 pub fn number(text: &str) -> Result<i32> {
     if let Ok(number) = text.parse::<i32>() {
-        if (1..=*REAL_TIME.end()).contains(&number) {
+        // 0 sends nothing and only asks whether the process is there (kill(2)).
+        if (0..=*REAL_TIME.end()).contains(&number) {
             return Ok(number);
         }
-        bail!("unknown signal {text:?}: numbers are 1 to 64");
+        bail!("unknown signal {text:?}: numbers are 0 to 64");
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -86,7 +87,7 @@ mod tests {
             ("SIGRTMIN+3", Some(37)),
             ("RTMAX-1", Some(63)),
             ("RTMAX+1", None),
-            ("0", None),
+            ("0", Some(0)),
             ("65", None),
             ("-9", None),
             ("NOPE", None),

@@ -4,9 +4,8 @@ use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::{Runtime, delete, find};
 use crate::config::Config;
-use crate::process::failure;
 use crate::process::hooks::{self, Output};
-use crate::sys::launcher::{self, Outcome};
+use crate::process::{failure, handshake};
 use crate::sys::{self, Asked, files, pidfd};
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -36,7 +35,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     let (_, init) = found.init()?;
     let outcome = go(&found.directory)?;
     if let Some(failed) = wait_for_execve(&outcome, &init)? {
-        return Err(failure::explain(process, failed));
+        return Err(failure::translate(process, failed));
     }
     drop(outcome);
     let state = status::state(&found.record, Status::Running);
@@ -57,8 +56,8 @@ fn go(directory: &Directory) -> Result<OwnedFd> {
 }
 
 /// `None` once the program runs: its execve closed the last writer of the fifo.
-fn wait_for_execve(outcome: &OwnedFd, init: &OwnedFd) -> Result<Option<Outcome>> {
-    let mut number = [0_u8; 4];
+fn wait_for_execve(outcome: &OwnedFd, init: &OwnedFd) -> Result<Option<anyhow::Error>> {
+    let mut frame = [0_u8; 4096];
     loop {
         let mut fds = [PollFd::new(outcome, PollFlags::IN), PollFd::from_borrowed_fd(init.as_fd(), PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -66,9 +65,9 @@ fn wait_for_execve(outcome: &OwnedFd, init: &OwnedFd) -> Result<Option<Outcome>>
             Err(rustix::io::Errno::INTR) => continue,
             Err(errno) => return Err(errno).asked(|| "poll the outcome".to_owned()).map_err(Into::into),
         }
-        match rustix::io::read(outcome, &mut number) {
-            Ok(4) => return Ok(launcher::outcome(&number)),
-            Ok(_) => return Ok(None),
+        match rustix::io::read(outcome, &mut frame) {
+            Ok(0) => return Ok(None),
+            Ok(length) => return Ok(frame.get(..length).map(handshake::launcher_or_failure)),
             Err(rustix::io::Errno::AGAIN) if pidfd::wait_end(init, 0)? => return Ok(None),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno).asked(|| "read the outcome".to_owned()).map_err(sys::Error::into),

@@ -1,11 +1,24 @@
 //! `--console-socket`: the master of the container's terminal goes to the manager over a unix stream socket.
 
+use crate::config::Process;
 use crate::sys::{self, Asked, channel};
 use anyhow::{Context, Result};
 use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+/// In the foreground the terminal is as large as the user's own, from before the program starts, unless config.json says.
+pub fn take_size_of_caller(master: &OwnedFd, process: Option<&Process>) {
+    if process.is_some_and(|process| process.console_size.is_some()) {
+        return;
+    }
+    let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    if let Some(size) = own.iter().find_map(|stream| rustix::termios::tcgetwinsize(stream).ok()) {
+        // A size that cannot be set leaves the kernel's 0x0, as for any new terminal.
+        let _ = rustix::termios::tcsetwinsize(master, size);
+    }
+}
 
 /// Connects to the manager's socket; in the parent, before the clone, where its path means something.
 pub fn connect(path: &Path) -> Result<OwnedFd> {

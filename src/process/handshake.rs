@@ -181,8 +181,19 @@ fn unexpected<T>(ask: &Ask) -> Result<T> {
     bail!("init said {ask:?} out of turn")
 }
 
+/// A failure as it crosses, short enough for one write to a fifo to be whole (PIPE_BUF, pipe(7)).
+pub fn frame(step: &str, error: &anyhow::Error) -> Vec<u8> {
+    const WHOLE: usize = 4096;
+    let bytes = serde_json::to_vec(&Ask::Failed(Failure::new(step, error))).unwrap_or_default();
+    if bytes.len() <= WHOLE {
+        return bytes;
+    }
+    let places = vec![format!("{error:#}").chars().take(WHOLE / 8).collect()];
+    serde_json::to_vec(&Ask::Failed(Failure { step: step.to_owned(), places, call: None })).unwrap_or_default()
+}
+
 /// Four bytes are the launcher's; anything else is a frame.
-fn launcher_or_failure(bytes: &[u8]) -> anyhow::Error {
+pub fn launcher_or_failure(bytes: &[u8]) -> anyhow::Error {
     if let Some(outcome) = launcher::outcome(bytes).filter(|_| bytes.len() == 4) {
         return match outcome {
             Outcome::Execute(errno) => sys::Error { call: EXECVE.to_owned(), errno }.into(),

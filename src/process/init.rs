@@ -3,7 +3,7 @@
 //! Its work is a table of named steps; each note says what breaks if the line moves. A step that fails crosses to the
 //! parent with its name, and this process ends: it never returns into the code of its parent.
 
-use super::handshake::{Child, ChildEnd, Isolated, Rooted};
+use super::handshake::{self, Child, ChildEnd, Isolated, Rooted};
 use super::plan::{self, Init as Plan};
 use super::settle::{self, Settled};
 use super::{hooks, scheduling, signals, sysctl, terminal};
@@ -186,10 +186,10 @@ impl Init<'_> {
     /// From here on the parent may be gone: a failure is told to `start`, by the outcome's descriptor.
     fn started(&mut self, process: &plan::Plan, settled: &Settled) -> Result<Never> {
         self.wait_for_start()?;
-        self.start_container_hooks()?;
-        let error = settled.launch(process);
-        if let (Some(outcome), Some(errno)) = (&self.given.outcome, crate::sys::errno_of(&error)) {
-            let _ = files::write_fd(outcome, &errno.0.to_le_bytes());
+        let hooks = self.start_container_hooks();
+        let error = hooks.err().unwrap_or_else(|| settled.launch(process));
+        if let Some(outcome) = &self.given.outcome {
+            let _ = files::write_fd(outcome, &handshake::frame("start", &error));
         }
         Err(error)
     }

@@ -2,13 +2,13 @@
 #![allow(missing_docs, reason = "the fields are named for the modules that own their plans")]
 
 use super::{
-    capabilities, credentials, descriptors, execute, keyring, landlock, limits, lsm, memory_policy, personality, scheduling,
-    sysctl, terminal,
+    capabilities, credentials, descriptors, execute, keyring, landlock, limits, lsm, memory_policy, personality,
+    scheduling, sysctl, terminal,
 };
 use crate::config::{Config, Hook, Process};
 use crate::host::Host;
 use crate::{namespaces, rootfs, seccomp};
-use anyhow::{Context, Result};
+use anyhow::Result;
 pub use rootfs::Prepared;
 use std::fmt;
 
@@ -166,7 +166,7 @@ pub fn init(
     Ok(Init {
         hostname: config.hostname.clone().filter(|name| !name.is_empty()),
         domainname: config.domainname.clone().filter(|name| !name.is_empty()),
-        sysctl: linux.map(sysctl::plan).transpose().context("config.json")?.unwrap_or_default(),
+        sysctl: linux.map(sysctl::plan).transpose()?.unwrap_or_default(),
         parent_has_work: !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() || !network.devices.is_empty(),
         network,
         create_container: hooks.create_container,

@@ -3,8 +3,8 @@
 use super::plan::Plan;
 use super::terminal::Terminal;
 use super::{
-    capabilities, credentials, descriptors, execute, keyring, landlock, limits, lsm, memory_policy, personality, scheduling,
-    terminal,
+    capabilities, credentials, descriptors, execute, keyring, landlock, limits, lsm, memory_policy, personality,
+    scheduling, terminal,
 };
 use crate::sys::launcher::{self, Label, Launcher};
 use crate::sys::procfs::Procfs;
@@ -38,7 +38,7 @@ pub(super) fn settle(
     terminal: Option<&Terminal>,
     outcome: BorrowedFd<'_>,
 ) -> Result<Settled> {
-    let mut procfs = plan.label.as_ref().map(|_| Procfs::open()).transpose()?;
+    let mut procfs = plan.label.as_ref().map(|_| Procfs::open_processes()).transpose()?;
     if let Some(keyring) = &plan.keyring {
         keyring::apply(keyring, &mut procfs)?;
     }
@@ -49,7 +49,10 @@ pub(super) fn settle(
     let landlock = plan.landlock.as_ref().map(landlock::prepare).transpose()?;
     match terminal {
         Some(terminal) => terminal::attach(&terminal.slave)?,
-        None => terminal::reopen_null(root)?,
+        None => {
+            terminal::reopen_null(root)?;
+            terminal::own_streams(plan.credentials.uid);
+        }
     }
     let mut execute = plan.execute.clone();
     execute::fill_home(&mut execute, root, plan.credentials.uid)?;
