@@ -5,8 +5,18 @@
 
 use super::globals::{Format, Globals};
 use crate::sys::{self, Asked, clock, files};
+use anyhow::Context;
 use rustix::fs::{Mode, OFlags};
 use std::path::Path;
+
+/// Makes the log file, so that a wrong `--log` is told before anything is done.
+///
+/// # Errors
+/// It cannot be opened; `globals` then has no log any more.
+pub(super) fn prepare(globals: &mut Globals) -> anyhow::Result<()> {
+    let Some(path) = &globals.log else { return Ok(()) };
+    append(path, "").context("log").inspect_err(|_| globals.log = None)
+}
 
 /// Tells the failure of a call on standard error and, when there is one, in the log file.
 pub(super) fn failure(globals: &Globals, message: &str) {

@@ -113,6 +113,7 @@ fn find_and_run(words: impl Iterator<Item = OsString>, globals: &mut Globals, fa
     let words = words.map(text).collect::<Result<Vec<String>>>()?;
     let (given, used) = globals::parse(&words)?;
     *globals = globals::log_of(&given);
+    log::prepare(globals)?;
     *globals = globals::checked(&given)?;
     if given.is("version") {
         return output::text(&version()).map(|()| Ended::Done);
@@ -185,9 +186,12 @@ mod tests {
 
     #[test]
     fn an_error_after_the_global_options_knows_where_the_log_is() {
-        let (globals, outcome, _) = dispatch("--log /x/log --log-format json state".split(' ').map(OsString::from));
+        let log = tempfile::tempdir().unwrap().path().with_extension("log");
+        let words = ["--log", log.to_str().unwrap(), "--log-format", "json", "state"];
+        let (globals, outcome, _) = dispatch(words.into_iter().map(OsString::from));
+        std::fs::remove_file(&log).unwrap();
         assert!(outcome.is_err());
-        assert_eq!(globals.log.as_deref(), Some(std::path::Path::new("/x/log")));
+        assert_eq!(globals.log, Some(log));
         assert_eq!(globals.log_format, globals::Format::Json);
     }
 }
