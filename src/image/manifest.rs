@@ -175,6 +175,7 @@ pub struct Index {
 
 /// A document that a tag may point at.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one of them at a time, and it is taken apart at once")]
 pub enum Document {
     /// One image.
     Manifest(Manifest),

@@ -9,6 +9,7 @@ use crate::registry::upload::{Sent, Source};
 use crate::registry::{Client, Digest, Repository};
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Mutex;
 
@@ -128,10 +129,10 @@ impl Work<'_> {
         let size = self.store.size(&descriptor.digest);
         let size = size.with_context(|| format!("blob {} is not in the store", descriptor.digest))?;
         self.progress.layer_started(&descriptor.digest, size);
-        let open = |at: u64| -> Result<Box<dyn Read>> {
+        let open = |at: u64| -> Result<Box<dyn Read + '_>> {
             let mut file = self.store.open_blob(&descriptor.digest)?;
             file.seek(SeekFrom::Start(at)).with_context(|| format!("blob {}", descriptor.digest))?;
-            Ok(Box::new(file))
+            Ok(Box::new(Counted { file, digest: descriptor.digest.clone(), progress: self.progress }))
         };
         let source = Source { digest: &descriptor.digest, size, open: &open };
         let from = known.get(&descriptor.digest);
@@ -184,6 +185,21 @@ impl Work<'_> {
         index.manifests.push(descriptor);
         let bytes = serde_json::to_vec(&index)?;
         self.client.put_manifest(self.repository, &tag, media::INDEX, &bytes).map(|_| ())
+    }
+}
+
+/// Tells how much was read.
+struct Counted<'a> {
+    file: File,
+    digest: Digest,
+    progress: &'a dyn Progress,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.progress.received(&self.digest, count as u64);
+        Ok(count)
     }
 }
 

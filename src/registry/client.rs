@@ -420,8 +420,7 @@ impl Client {
 
 /// Whose credentials an endpoint may see: a registry's own go to its own host, a mirror's to the mirror.
 fn owner<'a>(endpoint: &'a Endpoint, repository: &'a Repository) -> Owner<'a> {
-    let registry = if endpoint.mirror_of.is_some() { endpoint.base.authority.as_str() } else { repository.host() };
-    Owner { registry, path: repository.path(), base: &endpoint.base, trust: &endpoint.trust }
+    Owner { registry: &endpoint.registry, path: repository.path(), base: &endpoint.base, trust: &endpoint.trust }
 }
 
 /// The URL of something in a repository: `BASE/NAME/KIND/WHICH`.
@@ -448,7 +447,7 @@ fn digest_as(bytes: &[u8], like: Option<&Digest>) -> Digest {
 /// A refused request, with what the user can do about it.
 pub(super) fn refused(shown: &str, endpoint: &Endpoint, answer: &mut Answer) -> anyhow::Error {
     let said = said(answer);
-    let host = &endpoint.base.authority;
+    let host = &endpoint.registry;
     match answer.status {
         401 | 403 => anyhow::anyhow!("{shown}: {said}; hint: ocicat-image login {host}"),
         _ => anyhow::anyhow!("{shown}: {said}"),

@@ -28,6 +28,8 @@ pub struct Hosts {
 /// One place that serves a registry's repositories: the registry itself, or a mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
+    /// The name under which credentials for it are kept: the registry's as the user knows it, a mirror's own.
+    pub registry: String,
     /// What stands before `/NAME/manifests/...`: with `/v2`, unless hosts.toml overrides the path.
     pub base: Url,
     /// How TLS is spoken.
@@ -103,7 +105,8 @@ fn server_of(registry: &str, certified: bool) -> anyhow::Result<Endpoint> {
     let authority = if registry == DOCKER_HUB { "registry-1.docker.io" } else { registry };
     let plain = !certified && is_loopback(host_of(registry)) && !registry.ends_with(":443");
     let scheme = if plain { "http" } else { "https" };
-    endpoint(&format!("{scheme}://{authority}"), false)
+    let server = endpoint(&format!("{scheme}://{authority}"), false)?;
+    Ok(Endpoint { registry: registry.to_owned(), ..server })
 }
 
 fn endpoint(url: &str, override_path: bool) -> anyhow::Result<Endpoint> {
@@ -111,6 +114,7 @@ fn endpoint(url: &str, override_path: bool) -> anyhow::Result<Endpoint> {
     let prefix = url.path.trim_end_matches('/');
     let path = if override_path || prefix.ends_with("/v2") { prefix.to_owned() } else { format!("{prefix}/v2") };
     Ok(Endpoint {
+        registry: url.authority.clone(),
         base: url.with_path(path),
         trust: Trust::default(),
         headers: Vec::new(),
@@ -173,7 +177,7 @@ fn from_toml(text: &str, registry: &str, directory: &Path) -> anyhow::Result<Vec
     let mut tables: Vec<_> = file.host.into_iter().collect();
     tables.sort_by_key(|(name, _)| name.span().start);
     let mut server = match &file.server {
-        Some(server) => endpoint(server, file.of_server.override_path)?,
+        Some(server) => Endpoint { registry: registry.to_owned(), ..endpoint(server, file.of_server.override_path)? },
         None => server_of(registry, file.of_server.ca.is_some())?,
     };
     file.of_server.apply_to(&mut server, directory)?;
@@ -181,7 +185,9 @@ fn from_toml(text: &str, registry: &str, directory: &Path) -> anyhow::Result<Vec
     for (name, table) in tables {
         let name = name.into_inner();
         let mut host = endpoint(&name, table.override_path).with_context(|| format!("host.{name:?}"))?;
-        if host.base.authority != server.base.authority {
+        if host.base.authority == server.base.authority {
+            host.registry = registry.to_owned();
+        } else {
             host.mirror_of = Some(registry.to_owned());
         }
         table.apply_to(&mut host, directory).with_context(|| format!("host.{name:?}"))?;

@@ -25,16 +25,23 @@ pub struct Limits {
     pub answer: Duration,
     /// Without a single byte received or sent.
     pub stall: Duration,
+    /// The same while something is uploaded: a registry computes the digest of a large blob before it answers.
+    pub stall_of_upload: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { connect: Duration::from_secs(15), answer: Duration::from_secs(120), stall: Duration::from_secs(30) }
+        Limits {
+            connect: Duration::from_secs(15),
+            answer: Duration::from_secs(600),
+            stall: Duration::from_secs(30),
+            stall_of_upload: Duration::from_secs(600),
+        }
     }
 }
 
 /// Opens the bytes of a request anew for each attempt.
-pub type Open<'a> = &'a dyn Fn() -> anyhow::Result<Box<dyn Read>>;
+pub type Open<'a> = &'a dyn Fn() -> anyhow::Result<Box<dyn Read + 'a>>;
 
 /// What a request carries.
 #[derive(Clone, Copy)]
@@ -61,9 +68,9 @@ pub struct Request<'a> {
     pub payload: Payload<'a>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
     /// A request without headers and payload.
-    pub fn new(method: Method, url: Url) -> Request<'static> {
+    pub fn new(method: Method, url: Url) -> Request<'a> {
         Request { method, url, headers: Vec::new(), private: Vec::new(), payload: Payload::None }
     }
 
@@ -155,11 +162,19 @@ fn lower_first(text: &str) -> String {
     chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
 }
 
-/// The agents, one for each combination of trust and proxy: connections are kept and used again.
+/// The agents, one for each combination of trust, proxy and direction: connections are kept and used again.
 pub struct Http {
     proxies: Proxies,
     limits: Limits,
-    agents: Mutex<HashMap<(Trust, Option<String>), Agent>>,
+    agents: Mutex<HashMap<Key, Agent>>,
+}
+
+/// What makes two agents different.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    trust: Trust,
+    proxy: Option<String>,
+    uploads: bool,
 }
 
 impl Http {
@@ -185,7 +200,8 @@ impl Http {
     fn send(&self, request: &Request<'_>, url: &Url, trust: &Trust, at_home: bool) -> Result<Answer, Failure> {
         let shown = format!("{} {}", request.method, url.with_path(url.path.clone()));
         let trust = if at_home { trust.clone() } else { trust.for_others() };
-        let agent = self.agent(url, trust).map_err(Failure::last)?;
+        let uploads = !matches!(request.method, Method::GET | Method::HEAD);
+        let agent = self.agent(url, trust, uploads).map_err(Failure::last)?;
         let mut builder = http::Request::builder().method(request.method.clone()).uri(url.to_string());
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
@@ -210,10 +226,11 @@ impl Http {
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, url: url.clone(), body })
     }
 
-    fn agent(&self, url: &Url, trust: Trust) -> anyhow::Result<Agent> {
+    fn agent(&self, url: &Url, trust: Trust, uploads: bool) -> anyhow::Result<Agent> {
         // Without TLS nothing has to be trusted: no certificate file is read.
         let trust = if url.secure { trust } else { Trust::default() };
-        let key = (trust, self.proxies.proxy_for(url).map(str::to_owned));
+        let key = Key { trust, proxy: self.proxies.proxy_for(url).map(str::to_owned), uploads };
+        let stall = if uploads { self.limits.stall_of_upload } else { self.limits.stall };
         let mut agents = self.agents.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(agent) = agents.get(&key) {
             return Ok(agent.clone());
@@ -225,15 +242,15 @@ impl Http {
             .accept_encoding("identity")
             .timeout_connect(Some(self.limits.connect))
             .timeout_recv_response(Some(self.limits.answer))
-            .timeout_per_read(Some(self.limits.stall))
-            .timeout_per_write(Some(self.limits.stall))
+            .timeout_per_read(Some(stall))
+            .timeout_per_write(Some(stall))
             .max_idle_connections_per_host(8)
-            .proxy(match &key.1 {
+            .proxy(match &key.proxy {
                 Some(proxy) => Some(ureq::Proxy::new(proxy).context("the proxy named by the environment")?),
                 None => None,
             });
         if url.secure {
-            config = config.tls_config(key.0.config()?);
+            config = config.tls_config(key.trust.config()?);
         }
         let agent = config.build().new_agent();
         agents.insert(key, agent.clone());

@@ -24,7 +24,7 @@ pub struct Source<'a> {
     /// Its size in bytes.
     pub size: u64,
     /// Opens the bytes from an offset on.
-    pub open: &'a (dyn Fn(u64) -> anyhow::Result<Box<dyn Read>> + Sync),
+    pub open: &'a (dyn Fn(u64) -> anyhow::Result<Box<dyn Read + 'a>> + Sync),
 }
 
 /// How a blob got there.
@@ -53,41 +53,38 @@ impl Client {
         if self.has_blob(repository, source.digest, &scope)? {
             return Ok(Sent::Present);
         }
-        let scope = match from {
-            Some(other) => scope.and_pull(other.path()),
-            None => scope,
-        };
         let endpoint = self.push_endpoint(repository)?;
-        let purpose = Purpose { repository, scope: &scope };
-        let mut url = place(&endpoint, repository, "blobs/uploads", "");
         if let Some(other) = from {
+            let scope = scope.clone().and_pull(other.path());
+            let upload =
+                Upload { client: self, endpoint: &endpoint, purpose: Purpose { repository, scope: &scope }, source };
+            let mut url = place(&endpoint, repository, "blobs/uploads", "");
             url.add_query("mount", source.digest.as_str());
             url.add_query("from", other.path());
-        }
-        let upload = Upload { client: self, endpoint: &endpoint, purpose, source };
-        match upload.begin(url)? {
-            None => Ok(Sent::Mounted),
-            Some((location, least)) => {
-                let chunk = chunk.max(least).max(1);
-                if source.size <= chunk {
-                    upload.whole(location)?;
-                } else {
-                    upload.in_chunks(location, chunk)?;
-                }
-                Ok(Sent::Uploaded)
+            match upload.begin(url) {
+                Ok(None) => return Ok(Sent::Mounted),
+                Ok(Some((location, least))) => return upload.send(location, chunk.max(least)),
+                // Whoever may not read the other repository can still send the bytes.
+                Err(error) => self.notice(&format!("{error:#}; sending the blob instead")),
             }
+        }
+        let upload =
+            Upload { client: self, endpoint: &endpoint, purpose: Purpose { repository, scope: &scope }, source };
+        match upload.begin(place(&endpoint, repository, "blobs/uploads", ""))? {
+            None => Ok(Sent::Mounted),
+            Some((location, least)) => upload.send(location, chunk.max(least)),
         }
     }
 }
 
-struct Upload<'a> {
+struct Upload<'a, 's> {
     client: &'a Client,
     endpoint: &'a Endpoint,
     purpose: Purpose<'a>,
-    source: &'a Source<'a>,
+    source: &'a Source<'s>,
 }
 
-impl Upload<'_> {
+impl Upload<'_, '_> {
     /// Where to send the bytes and the registry's least size of a chunk; none if the blob was mounted.
     fn begin(&self, url: Url) -> anyhow::Result<Option<(Url, u64)>> {
         let request = Request::new(Method::POST, url);
@@ -103,9 +100,14 @@ impl Upload<'_> {
         }
     }
 
-    fn whole(&self, location: Url) -> anyhow::Result<()> {
-        let open = || (self.source.open)(0);
-        self.finish(location, Payload::Stream(self.source.size, &open))
+    fn send(&self, location: Url, chunk: u64) -> anyhow::Result<Sent> {
+        if self.source.size <= chunk.max(1) {
+            let open = || (self.source.open)(0);
+            self.finish(location, Payload::Stream(self.source.size, &open))?;
+        } else {
+            self.in_chunks(location, chunk.max(1))?;
+        }
+        Ok(Sent::Uploaded)
     }
 
     fn finish(&self, mut location: Url, payload: Payload<'_>) -> anyhow::Result<()> {
@@ -140,7 +142,7 @@ impl Upload<'_> {
     }
 
     fn send_chunk(&self, location: &Url, at: u64, length: u64) -> anyhow::Result<Url> {
-        let open = || -> anyhow::Result<Box<dyn Read>> { Ok(Box::new((self.source.open)(at)?.take(length))) };
+        let open = || -> anyhow::Result<Box<dyn Read + '_>> { Ok(Box::new((self.source.open)(at)?.take(length))) };
         let mut request = Request::new(Method::PATCH, location.clone());
         request.headers.push(("Content-Type", "application/octet-stream".to_owned()));
         request.headers.push(("Content-Range", format!("{at}-{}", at + length - 1)));

@@ -50,8 +50,12 @@ pub fn client_with(credentials: Credentials, hosts: Hosts) -> Tested {
     let notices: Arc<Mutex<Vec<String>>> = Arc::default();
     let heard = Arc::clone(&notices);
     let patience = Patience { attempts: 4, first_wait: Duration::from_millis(5), longest_wait: Duration::from_secs(2) };
-    let limits =
-        Limits { connect: Duration::from_secs(2), answer: Duration::from_secs(2), stall: Duration::from_millis(300) };
+    let limits = Limits {
+        connect: Duration::from_secs(2),
+        answer: Duration::from_secs(2),
+        stall: Duration::from_millis(300),
+        stall_of_upload: Duration::from_secs(2),
+    };
     let notice = Box::new(move |text: &str| heard.lock().unwrap().push(text.to_owned()));
     Tested { client: Client::new(Options { hosts, credentials, patience, limits, notice }), notices }
 }

@@ -58,6 +58,20 @@ fn a_mount_that_is_not_done_becomes_an_upload() {
     assert_eq!(last.body, content());
 }
 
+/// A token server that does not let us read the other repository must not end the push.
+#[test]
+fn a_mount_that_is_refused_becomes_an_upload() {
+    let server = Server::start(|asked| match (asked.method.as_str(), asked.target.contains("mount=")) {
+        ("HEAD", _) => Answer::of(404),
+        ("POST", true) => Answer::of(403),
+        ("POST", false) => Answer::of(202).with("Location", "/upload/1"),
+        ("PUT", _) => Answer::of(201),
+        _ => Answer::of(500),
+    });
+    assert_eq!(push(&server, content(), Some("other/app"), 1 << 20).unwrap(), Sent::Uploaded);
+    assert_eq!(server.asked().last().unwrap().body, content());
+}
+
 /// A registry that keeps chunks; the answer to the PATCH number `broken` is a 500 after half of it was kept.
 fn in_chunks(broken: Option<usize>, least: Option<&'static str>) -> (Server, Arc<Mutex<Vec<u8>>>) {
     let kept: Arc<Mutex<Vec<u8>>> = Arc::default();
