@@ -3,7 +3,7 @@
 use super::resctrl::Resctrl;
 use super::scope::Bus;
 use crate::host::{CgroupMode, Host};
-use crate::sys::files;
+use crate::sys::{cgroupfs, files};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
@@ -134,7 +134,7 @@ impl OwnCgroups {
         }
     }
 
-    /// Names of the mounted version 1 hierarchies: one readdir. Controllers mounted together have one directory, and
+    /// Names of the mounted version 1 hierarchies. Controllers mounted together have one directory, and
     /// symbolic links beside it that we pass over.
     pub(super) fn mounts(&self, root: &Path) -> Result<&[String]> {
         if let Some(known) = self.mounts.get() {
@@ -145,7 +145,9 @@ impl OwnCgroups {
         for entry in entries.flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let known = name.split(',').all(|part| V1_NAMES.contains(&part));
-            if known && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let directory = known && entry.file_type().is_ok_and(|kind| kind.is_dir());
+            // A directory on which nothing is mounted (systemd leaves some) is no hierarchy.
+            if directory && cgroupfs::is_hierarchy(&entry.path()) {
                 names.push(name);
             }
         }

@@ -49,7 +49,7 @@ fn remove_until(directory: &Path, deadline: Instant) -> Result<()> {
     loop {
         match cgroupfs::remove(directory) {
             Err(e) if e.errno == Errno(libc::ENOENT) => return Ok(()),
-            Err(e) if [libc::EBUSY, libc::ENOTEMPTY].contains(&e.errno.0) => {}
+            Err(e) if [libc::EBUSY, libc::ENOTEMPTY].contains(&e.errno.0) && Instant::now() < deadline => {}
             other => return other.map_err(Into::into),
         }
         let children = cgroupfs::children(directory)?;
@@ -66,6 +66,9 @@ pub(super) fn wait_empty(directory: &Path, deadline: Instant) -> Result<()> {
         Err(e) if e.errno == Errno(libc::ENOENT) => return wait_empty_v1(directory, deadline),
         other => other?,
     };
+    // Ends of processes are told at once; the file tells of a second change only after 10 ms, and never when somebody
+    // removes the cgroup in between (cgroup_file_notify in the kernel), so it is looked at now and then besides.
+    wait_for_processes(directory, deadline)?;
     loop {
         match files::read_start(&events, 4096) {
             // The directory was removed under us.
@@ -76,8 +79,20 @@ pub(super) fn wait_empty(directory: &Path, deadline: Instant) -> Result<()> {
                 }
             }
         }
-        anyhow::ensure!(cgroupfs::wait_change(&events, deadline)?, "{}", occupied(directory));
+        anyhow::ensure!(Instant::now() < deadline, "{}", occupied(directory));
+        cgroupfs::wait_change(&events, deadline.min(Instant::now() + Duration::from_millis(20)))?;
     }
+}
+
+/// Waits for every process that is listed to end.
+fn wait_for_processes(directory: &Path, deadline: Instant) -> Result<()> {
+    for pid in processes_in(directory)? {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis() as i32;
+        if let Ok(process) = pidfd::open(pid as i32) {
+            anyhow::ensure!(pidfd::wait_end(&process, left)?, "{}", occupied(directory));
+        }
+    }
+    Ok(())
 }
 
 /// Version 1 does not tell when a cgroup is empty, so its processes are waited for one by one.
@@ -85,12 +100,7 @@ fn wait_empty_v1(directory: &Path, deadline: Instant) -> Result<()> {
     if !cgroupfs::exists(directory) {
         return Ok(());
     }
-    for pid in processes_in(directory)? {
-        let left = deadline.saturating_duration_since(Instant::now()).as_millis() as i32;
-        if let Ok(process) = pidfd::open(pid as i32) {
-            anyhow::ensure!(pidfd::wait_end(&process, left)?, "{}", occupied(directory));
-        }
-    }
+    wait_for_processes(directory, deadline)?;
     // The last one has ended but may not have left yet.
     cgroupfs::let_others_run();
     anyhow::ensure!(Instant::now() < deadline, "{}", occupied(directory));

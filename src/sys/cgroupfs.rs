@@ -22,6 +22,11 @@ pub fn exists(path: &Path) -> bool {
     rustix::fs::accessat(CWD, path, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
 }
 
+/// True when a cgroup hierarchy is mounted at `path`.
+pub fn is_hierarchy(path: &Path) -> bool {
+    exists(&path.join("tasks"))
+}
+
 /// Writes `value` into an existing file, in one write.
 pub fn write(path: &Path, value: &str) -> Result<()> {
     let file = files::open(path, OFlags::WRONLY)?;
