@@ -1,0 +1,139 @@
+//! The words of failures: managers compare some of them letter by letter, people act on the others.
+
+use crate::common::*;
+use std::fs;
+
+#[test]
+fn a_missing_program_is_told_as_docker_and_podman_expect_it() {
+    let container = Container::new().args(&["/no/such/program"]);
+    container.run().exits(1).fails("no such file or directory");
+    let container = Container::new().args(&["no-such-program"]);
+    container.run().exits(1).fails("executable file not found in $PATH");
+}
+
+#[test]
+fn a_program_that_may_not_run_is_told_as_docker_and_podman_expect_it() {
+    let container = Container::new().file("/data/plain", "text", 0o644);
+    let outcome = container.args(&["/data/plain"]).run();
+    assert!(outcome.err.contains("permission denied"), "{outcome}");
+    let outcome = Container::new().args(&["/data"]).run();
+    assert!(
+        outcome.code != 0 && (outcome.err.contains("is a directory") || outcome.err.contains("permission denied")),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_missing_interpreter_is_named() {
+    only_ocicat!("runc does not name it");
+    let container =
+        Container::new().file("/data/script", "#!/no/such/interpreter -x\necho\n", 0o755).args(&["/data/script"]);
+    let outcome = container.run();
+    assert!(
+        outcome.err.contains("no such file or directory") && outcome.err.contains("/no/such/interpreter"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_program_for_another_machine_is_told() {
+    let container = Container::new().file("/data/odd", "\u{7f}ELF but not really", 0o755).args(&["/data/odd"]);
+    container.run().fails("exec format error");
+}
+
+#[test]
+fn a_missing_program_is_told_at_create_as_runc_does() {
+    let container = Container::new().args(&["/no/such/program"]);
+    container.create().exits(1).fails("no such file or directory");
+}
+
+#[test]
+fn config_json_that_is_missing_broken_or_empty_is_named() {
+    let container = Container::new();
+    let run = || container.call(&["run", &container.id]);
+    run().fails("config.json");
+    for (text, word) in
+        [("", "config.json"), ("{", "config.json"), ("[]", "config.json"), ("{\"process\": 3}", "process")]
+    {
+        fs::write(container.dir.join("config.json"), text).unwrap();
+        let outcome = run();
+        assert!(outcome.code != 0, "{text:?}: {outcome}");
+        if ours() {
+            assert!(outcome.err.contains(word), "{text:?}: {outcome}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_type_names_its_field() {
+    only_ocicat!("each has its own words");
+    for (place, value, name) in [
+        ("/process/user/uid", json!("root"), "process.user.uid"),
+        ("/mounts/1/destination", json!(7), "mounts[1].destination"),
+        ("/linux/resources/memory", json!({"limit": "1G"}), "linux.resources.memory.limit"),
+        ("/process/args", json!("sh"), "process.args"),
+    ] {
+        Container::new().set(place, value).run().fails(name);
+    }
+}
+
+#[test]
+fn a_failure_names_the_place_the_call_and_the_cause() {
+    only_ocicat!("each has its own words");
+    let outcome = Container::new().mount("/data", "nosuchfs", "none", &[]).run();
+    for word in ["mounts[7]", "/data", "nosuchfs", "no such device (ENODEV)"] {
+        assert!(outcome.err.contains(word), "no {word} in {outcome}");
+    }
+    assert_eq!(outcome.err.lines().count(), 1, "{outcome}");
+}
+
+#[test]
+fn an_option_of_a_file_system_that_is_wrong_is_named() {
+    only_ocicat!("runc prints the kernel's errno only");
+    let outcome = Container::new().mount("/data", "tmpfs", "tmpfs", &["no_such_option=1"]).run();
+    assert!(outcome.err.contains("no_such_option") && outcome.err.contains("mounts[7]"), "{outcome}");
+}
+
+#[test]
+fn an_error_inside_crosses_to_the_log_of_create() {
+    let container = Container::new().mount("/data", "bind", "/no/such/source", &["bind"]);
+    let log = container.dir.join("log.json");
+    container.write();
+    let outcome = container.detach(&["--log", log.to_str().unwrap(), "--log-format", "json", "create", &container.id]);
+    assert_eq!(outcome.code, 1);
+    let text = fs::read_to_string(log).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert!(last["level"] == "error" && last["msg"].as_str().unwrap().contains("no such file or directory"), "{last}");
+    if ours() {
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn the_rootfs_that_is_missing_is_named() {
+    let outcome = Container::new().set("/root/path", json!("no-such-rootfs")).run();
+    assert!(outcome.code != 0 && outcome.err.contains("no-such-rootfs"), "{outcome}");
+}
+
+#[test]
+fn a_limit_that_may_not_be_raised_is_named() {
+    need!(!host::capable(24), "this host may raise limits");
+    only_ocicat!("each has its own words");
+    let outcome = Container::new()
+        .set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 1_000_000_000, "hard": 1_000_000_000}]))
+        .run();
+    assert!(
+        outcome.code != 0 && outcome.err.contains("RLIMIT_NOFILE") && outcome.err.contains("process.rlimits[0]"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_container_with_hardly_any_descriptors_still_starts() {
+    only_ocicat!("runc and crun need more for themselves");
+    let outcome = Container::new()
+        .set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 8, "hard": 8}]))
+        .shell("ulimit -n")
+        .run();
+    assert_eq!(outcome.text(), "8", "{outcome}");
+}
