@@ -1,0 +1,247 @@
+//! SIGKILL to the runtime at any moment: after one `delete --force` nothing is left, neither state nor cgroups nor
+//! mounts nor processes, and the id can be used again.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic, and its paths are its own"
+)]
+
+#[macro_use]
+mod common;
+
+use common::*;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often a verb is killed.
+fn tries(usual: u32) -> u32 {
+    std::env::var("OCICAT_CRASH_TRIES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// Numbers that look random; the seed is printed by a failure.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Random {
+        let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        Random(u64::try_from(seed & u128::from(u64::MAX)).unwrap() | 1)
+    }
+
+    /// Between 0 and 1.
+    fn fraction(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+fn quiet(mut command: Command, container: &Container) -> Child {
+    command.stdin(container.null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// How long a call takes here and now: the longest of a few.
+fn duration(mut call: impl FnMut() -> Child) -> Duration {
+    (0..4)
+        .map(|_| {
+            let begin = Instant::now();
+            call().wait().unwrap();
+            begin.elapsed()
+        })
+        .max()
+        .unwrap()
+}
+
+/// Lets the call run this long and kills it; whether it was still at work then.
+fn killed_after(mut child: Child, moment: Duration) -> bool {
+    let ended = outcome::ends_within(&child, moment);
+    if !ended {
+        kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    }
+    child.wait().unwrap();
+    !ended
+}
+
+/// Processes that were just killed may need a moment to be gone.
+fn leftovers(container: &Container) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    for pid in host::processes_of(&container.id, &container.rootfs()) {
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        if let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) {
+            outcome::readable_within(&fd, deadline.saturating_duration_since(Instant::now()));
+        }
+    }
+    container.leftovers()
+}
+
+/// One try: whatever is there is removed by a single `delete --force`.
+#[track_caller]
+fn one_delete_removes_all(container: &Container, told: &str) {
+    let outcome = container.call(&["delete", "--force", &container.id]);
+    assert!(outcome.code == 0, "{told}: {outcome}");
+    let left = leftovers(container);
+    assert!(left.is_empty(), "{told}: left after `delete --force`:\n{}", left.join("\n"));
+    assert_ne!(container.call(&["state", &container.id]).code, 0, "{told}");
+}
+
+/// Kills a call at random moments of its life. `prepare` makes what the call needs.
+#[track_caller]
+fn kill_at_random_moments(usual: u32, container: &Container, prepare: impl Fn(), words: &[&str]) {
+    only_ocicat!("runc and crun leave cgroups behind");
+    container.write();
+    let remove = || container.call(&["delete", "--force", &container.id]).ok();
+    let usually = duration(|| {
+        remove();
+        prepare();
+        quiet(container.command(words), container)
+    });
+    remove();
+    let mut random = Random::new();
+    let (seed, mut at_work, count) = (random.0, 0, tries(usual));
+    for number in 0..count {
+        prepare();
+        // Spread over the whole call, and a little beyond.
+        let moment = usually.mul_f64(1.1 * (f64::from(number) + random.fraction()) / f64::from(count));
+        at_work += u32::from(killed_after(quiet(container.command(words), container), moment));
+        one_delete_removes_all(
+            container,
+            &format!("try {number} of {words:?}, killed after {moment:?} of {usually:?}, seed {seed}"),
+        );
+    }
+    println!("{words:?}: killed at work in {at_work} of {count} tries, usually {usually:?}");
+    assert!(at_work > count / 4, "only {at_work} of {count} kills came while it was at work");
+}
+
+#[test]
+fn create_killed_at_any_moment_leaves_nothing() {
+    let container = Container::new().args(&["sleep", "1000"]);
+    let id = container.id.clone();
+    kill_at_random_moments(100, &container, || (), &["create", &id]);
+}
+
+#[test]
+fn create_with_hooks_and_a_user_namespace_killed_at_any_moment_leaves_nothing() {
+    let hook = json!([{"path": "/bin/true"}]);
+    let container = Container::new().user_namespace().args(&["sleep", "1000"]).namespace("cgroup");
+    let container = container
+        .set("/hooks/prestart", hook.clone())
+        .set("/hooks/createRuntime", hook.clone())
+        .set("/hooks/createContainer", hook);
+    let id = container.id.clone();
+    kill_at_random_moments(40, &container, || (), &["create", &id]);
+}
+
+#[test]
+fn run_killed_at_any_moment_leaves_nothing() {
+    let container = Container::new().args(&["sleep", "0.02"]);
+    let id = container.id.clone();
+    kill_at_random_moments(40, &container, || (), &["run", &id]);
+}
+
+#[test]
+fn a_detached_run_killed_at_any_moment_leaves_nothing() {
+    let container = Container::new().args(&["sleep", "1000"]);
+    let id = container.id.clone();
+    kill_at_random_moments(40, &container, || (), &["run", "--detach", &id]);
+}
+
+#[test]
+fn start_killed_at_any_moment_leaves_nothing() {
+    let container = Container::new().args(&["sleep", "1000"]);
+    let id = container.id.clone();
+    let prepare = || assert!(quiet(container.command(&["create", &id]), &container).wait().unwrap().success());
+    kill_at_random_moments(40, &container, prepare, &["start", &id]);
+}
+
+#[test]
+fn delete_killed_at_any_moment_leaves_nothing() {
+    let container = Container::new().args(&["sleep", "1000"]);
+    let id = container.id.clone();
+    let prepare = || assert!(quiet(container.command(&["run", "--detach", &id]), &container).wait().unwrap().success());
+    kill_at_random_moments(40, &container, prepare, &["delete", "--force", &id]);
+}
+
+#[test]
+fn delete_of_a_stopped_container_killed_at_any_moment_leaves_nothing() {
+    let container = Container::new();
+    let id = container.id.clone();
+    let prepare = || {
+        assert!(quiet(container.command(&["create", &id]), &container).wait().unwrap().success());
+        container.end();
+    };
+    kill_at_random_moments(40, &container, prepare, &["delete", &id]);
+}
+
+#[test]
+fn pause_killed_at_any_moment_leaves_nothing() {
+    let container = Container::new().args(&["sleep", "1000"]);
+    let id = container.id.clone();
+    let prepare = || assert!(quiet(container.command(&["run", "--detach", &id]), &container).wait().unwrap().success());
+    kill_at_random_moments(40, &container, prepare, &["pause", &id]);
+}
+
+#[test]
+fn exec_killed_at_any_moment_leaves_the_container_as_it_was() {
+    only_ocicat!("peers were not asked");
+    let container = Container::new().sleeping();
+    let pid = container.pid();
+    let words = ["exec", &container.id, "true"];
+    let usually = duration(|| quiet(container.command(&words), &container));
+    let mut random = Random::new();
+    let count = tries(60);
+    let mut at_work = 0;
+    for number in 0..count {
+        let moment = usually.mul_f64(1.1 * (f64::from(number) + random.fraction()) / f64::from(count));
+        at_work += u32::from(killed_after(quiet(container.command(&words), &container), moment));
+        assert_eq!((container.status(), container.pid()), ("running".to_owned(), pid));
+    }
+    container.exec(&["echo", "alive"]).says("alive");
+    // What a killed exec had begun inside is gone too: only the first process is there.
+    let pids = container.call(&["ps", "--format", "json", &container.id]).ok().json();
+    assert_eq!(pids, json!([pid]));
+    assert!(at_work > count / 4, "only {at_work} of {count} kills came while it was at work");
+}
+
+#[test]
+fn an_id_whose_create_was_killed_can_be_created_again_after_a_delete() {
+    only_ocicat!("peers were not asked");
+    let container = Container::new();
+    container.write();
+    let id = container.id.clone();
+    let usually = duration(|| {
+        container.call(&["delete", "--force", &id]).ok();
+        quiet(container.command(&["create", &id]), &container)
+    });
+    for part in [0.2, 0.4, 0.6, 0.8] {
+        container.call(&["delete", "--force", &id]).ok();
+        killed_after(quiet(container.command(&["create", &id]), &container), usually.mul_f64(part));
+        container.call(&["delete", "--force", &id]).ok();
+        container.create().ok();
+        assert_eq!(container.status(), "created");
+    }
+}
+
+#[test]
+fn a_killed_create_is_listed_and_told_as_no_running_container() {
+    only_ocicat!("peers were not asked");
+    let container = Container::new();
+    container.write();
+    let id = container.id.clone();
+    let usually = duration(|| {
+        container.call(&["delete", "--force", &id]).ok();
+        quiet(container.command(&["create", &id]), &container)
+    });
+    for part in [0.1, 0.3, 0.5, 0.7, 0.9] {
+        container.call(&["delete", "--force", &id]).ok();
+        killed_after(quiet(container.command(&["create", &id]), &container), usually.mul_f64(part));
+        container.call(&["list", "--format", "json"]).ok();
+        let state = container.call(&["state", &id]);
+        if state.code == 0 {
+            let status = state.json()["status"].as_str().unwrap().to_owned();
+            assert!(["creating", "created", "stopped"].contains(&status.as_str()), "{status}");
+        }
+    }
+}
