@@ -43,26 +43,52 @@ fn quiet(mut command: Command, container: &Container) -> Child {
     command.stdin(container.null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// How long a call takes here and now: the longest of a few.
-fn duration(mut call: impl FnMut() -> Child) -> Duration {
-    (0..4)
-        .map(|_| {
-            let begin = Instant::now();
-            call().wait().unwrap();
-            begin.elapsed()
-        })
-        .max()
-        .unwrap()
+/// Kills calls at moments spread over their whole life. How long that is changes with what else the machine does, so
+/// each call that ends by itself corrects the estimate.
+struct Killer {
+    random: Random,
+    usually: Duration,
+    at_work: u32,
+    tries: u32,
 }
 
-/// Lets the call run this long and kills it; whether it was still at work then.
-fn killed_after(mut child: Child, moment: Duration) -> bool {
-    let ended = outcome::ends_within(&child, moment);
-    if !ended {
-        kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+impl Killer {
+    /// Learns from one call how long it takes.
+    fn new(mut call: Child) -> Killer {
+        let begin = Instant::now();
+        call.wait().unwrap();
+        Killer { random: Random::new(), usually: begin.elapsed(), at_work: 0, tries: 0 }
     }
-    child.wait().unwrap();
-    !ended
+
+    /// Lets the call run for a part of its usual life and kills it.
+    fn kill(&mut self, mut child: Child) {
+        let begin = Instant::now();
+        let moment = self.usually.mul_f64(1.1 * self.random.fraction());
+        self.tries += 1;
+        if outcome::ends_within(&child, moment) {
+            self.usually = (self.usually * 3 + begin.elapsed()) / 4;
+        } else {
+            kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+            self.at_work += 1;
+        }
+        child.wait().unwrap();
+    }
+
+    /// Whether there were this many kills at work, or enough tries.
+    fn done(&self, wanted: u32) -> bool {
+        self.at_work >= wanted || self.tries >= 4 * wanted
+    }
+
+    #[track_caller]
+    fn report(&self, what: &str, wanted: u32) {
+        println!("{what}: killed at work in {} of {} tries, usually {:?}", self.at_work, self.tries, self.usually);
+        assert!(
+            self.at_work >= wanted / 2,
+            "{what}: only {} of {} kills came while it was at work",
+            self.at_work,
+            self.tries
+        );
+    }
 }
 
 /// Processes that were just killed may need a moment to be gone.
@@ -93,26 +119,17 @@ fn kill_at_random_moments(usual: u32, container: &Container, prepare: impl Fn(),
     only_ocicat!("runc and crun leave cgroups behind");
     container.write();
     let remove = || container.call(&["delete", "--force", &container.id]).ok();
-    let usually = duration(|| {
-        remove();
-        prepare();
-        quiet(container.command(words), container)
-    });
+    prepare();
+    let mut killer = Killer::new(quiet(container.command(words), container));
     remove();
-    let mut random = Random::new();
-    let (seed, mut at_work, count) = (random.0, 0, tries(usual));
-    for number in 0..count {
+    let wanted = tries(usual);
+    let seed = killer.random.0;
+    while !killer.done(wanted) {
         prepare();
-        // Spread over the whole call, and a little beyond.
-        let moment = usually.mul_f64(1.1 * (f64::from(number) + random.fraction()) / f64::from(count));
-        at_work += u32::from(killed_after(quiet(container.command(words), container), moment));
-        one_delete_removes_all(
-            container,
-            &format!("try {number} of {words:?}, killed after {moment:?} of {usually:?}, seed {seed}"),
-        );
+        killer.kill(quiet(container.command(words), container));
+        one_delete_removes_all(container, &format!("try {} of {words:?}, seed {seed}", killer.tries));
     }
-    println!("{words:?}: killed at work in {at_work} of {count} tries, usually {usually:?}");
-    assert!(at_work > count / 4, "only {at_work} of {count} kills came while it was at work");
+    killer.report(words[0], wanted);
 }
 
 #[test]
@@ -189,20 +206,20 @@ fn exec_killed_at_any_moment_leaves_the_container_as_it_was() {
     let container = Container::new().sleeping();
     let pid = container.pid();
     let words = ["exec", &container.id, "true"];
-    let usually = duration(|| quiet(container.command(&words), &container));
-    let mut random = Random::new();
-    let count = tries(60);
-    let mut at_work = 0;
-    for number in 0..count {
-        let moment = usually.mul_f64(1.1 * (f64::from(number) + random.fraction()) / f64::from(count));
-        at_work += u32::from(killed_after(quiet(container.command(&words), &container), moment));
+    let mut killer = Killer::new(quiet(container.command(&words), &container));
+    let wanted = tries(60);
+    while !killer.done(wanted) {
+        killer.kill(quiet(container.command(&words), &container));
         assert_eq!((container.status(), container.pid()), ("running".to_owned(), pid));
     }
     container.exec(&["echo", "alive"]).says("alive");
     // What a killed exec had begun inside is gone too: only the first process is there.
+    for pid in host::processes_of(&container.id, &container.rootfs()).into_iter().filter(|found| *found != pid) {
+        container::wait_pid(pid);
+    }
     let pids = container.call(&["ps", "--format", "json", &container.id]).ok().json();
     assert_eq!(pids, json!([pid]));
-    assert!(at_work > count / 4, "only {at_work} of {count} kills came while it was at work");
+    killer.report("exec", wanted);
 }
 
 #[test]
@@ -211,13 +228,10 @@ fn an_id_whose_create_was_killed_can_be_created_again_after_a_delete() {
     let container = Container::new();
     container.write();
     let id = container.id.clone();
-    let usually = duration(|| {
+    let mut killer = Killer::new(quiet(container.command(&["create", &id]), &container));
+    for _ in 0..10 {
         container.call(&["delete", "--force", &id]).ok();
-        quiet(container.command(&["create", &id]), &container)
-    });
-    for part in [0.2, 0.4, 0.6, 0.8] {
-        container.call(&["delete", "--force", &id]).ok();
-        killed_after(quiet(container.command(&["create", &id]), &container), usually.mul_f64(part));
+        killer.kill(quiet(container.command(&["create", &id]), &container));
         container.call(&["delete", "--force", &id]).ok();
         container.create().ok();
         assert_eq!(container.status(), "created");
@@ -230,13 +244,10 @@ fn a_killed_create_is_listed_and_told_as_no_running_container() {
     let container = Container::new();
     container.write();
     let id = container.id.clone();
-    let usually = duration(|| {
+    let mut killer = Killer::new(quiet(container.command(&["create", &id]), &container));
+    for _ in 0..20 {
         container.call(&["delete", "--force", &id]).ok();
-        quiet(container.command(&["create", &id]), &container)
-    });
-    for part in [0.1, 0.3, 0.5, 0.7, 0.9] {
-        container.call(&["delete", "--force", &id]).ok();
-        killed_after(quiet(container.command(&["create", &id]), &container), usually.mul_f64(part));
+        killer.kill(quiet(container.command(&["create", &id]), &container));
         container.call(&["list", "--format", "json"]).ok();
         let state = container.call(&["state", &id]);
         if state.code == 0 {

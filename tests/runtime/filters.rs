@@ -46,7 +46,8 @@ fn arguments_are_compared() {
     let equals = |index: u32| json!([{"index": index, "value": 0o700, "op": "SCMP_CMP_EQ"}]);
     let rules = json!([{"names": ["chmod"], "action": "SCMP_ACT_ERRNO", "args": equals(1)},
         {"names": ["fchmodat", "fchmodat2"], "action": "SCMP_ACT_ERRNO", "args": equals(2)}]);
-    let outcome = with(profile("SCMP_ACT_ALLOW", rules), "chmod 755 /data && echo done; chmod 700 /data || echo refused");
+    let outcome =
+        with(profile("SCMP_ACT_ALLOW", rules), "chmod 755 /data && echo done; chmod 700 /data || echo refused");
     assert_eq!(outcome.out, "done\nrefused\n", "{outcome}");
 }
 

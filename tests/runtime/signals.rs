@@ -200,35 +200,20 @@ fn a_paused_container_can_be_killed() {
 
 #[test]
 fn kill_never_reaches_a_stranger_with_the_same_pid() {
-    only_ocicat!("each runtime has its own state file");
+    only_ocicat!("each runtime has its own record");
     let container = Container::new().sleeping();
+    let pid = container.pid();
     container.end();
     // A stranger under the number that the record names.
     let mut stranger = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-    let file = container.root().join(&container.id).join("state.json");
-    let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    replace_pid(&mut record, stranger.id());
-    fs::write(&file, record.to_string()).unwrap();
+    let file = container.root().join(&container.id).join("record");
+    let record = fs::read_to_string(&file).unwrap();
+    let planted = record.replace(&format!("\"pid\":{pid}"), &format!("\"pid\":{}", stranger.id()));
+    assert_ne!(planted, record, "the record names the pid differently now");
+    fs::write(&file, planted).unwrap();
     container.kill("KILL").fails("container not running");
     container.call(&["delete", "--force", &container.id]).ok();
     assert!(host::alive(stranger.id()), "the stranger was killed");
     stranger.kill().unwrap();
     stranger.wait().unwrap();
-}
-
-/// Puts another pid wherever the record holds one.
-fn replace_pid(record: &mut Value, pid: u32) {
-    match record {
-        Value::Object(map) => {
-            for (key, value) in map {
-                if key == "pid" && value.is_number() {
-                    *value = json!(pid);
-                } else {
-                    replace_pid(value, pid);
-                }
-            }
-        }
-        Value::Array(list) => list.iter_mut().for_each(|value| replace_pid(value, pid)),
-        _ => {}
-    }
 }
