@@ -51,13 +51,20 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let spawned = born(runtime, &found, &config, request, &plan)?;
     let terminal = talk(&spawned, &found, request, &plan, console.as_ref())
-        .inspect_err(|_| drop(pidfd::send_signal(&spawned.child.pidfd, libc::SIGKILL)))?;
+        .inspect_err(|_| end(&spawned.child.pidfd))?;
     if let Some(error) = spawned.parent.executed()? {
+        end(&spawned.child.pidfd);
         return Err(failure::translate(&process, error));
     }
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal, ..signals::Options::default() };
     supervisor.supervise(&spawned.child.pidfd, spawned.child.pid, options)
+}
+
+/// Kills and reaps: a dead process that nobody reaps keeps the container's pid namespace, and so its init, from ending.
+fn end(process: &OwnedFd) {
+    let _ = pidfd::send_signal(process, libc::SIGKILL);
+    let _ = pidfd::reap(process);
 }
 
 fn check_console(process: &Process, request: &Exec) -> Result<()> {
@@ -185,7 +192,6 @@ fn talk(
     plan: &plan::Plan,
     console: Option<&OwnedFd>,
 ) -> Result<Option<OwnedFd>> {
-    spawn::set_oom_score(spawned.child.pid, plan.oom_score_adj)?;
     let ready: handshake::Ready = spawned.parent.ready()?;
     if let (Some(fd), Some(listener)) = (&ready.seccomp, plan.seccomp.as_ref().and_then(|s| s.listener.as_ref())) {
         notify_agent(listener, fd, &status::state(&found.record, found.status), spawned.child.pid)?;

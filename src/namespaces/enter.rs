@@ -30,7 +30,8 @@ fn place(join: &Join) -> String {
 }
 
 fn open(join: &Join) -> Result<OwnedFd> {
-    let fd = files::open(&join.path, OFlags::RDONLY)?;
+    // The path may name anything: a fifo would make us wait for its writer.
+    let fd = files::open(&join.path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
     match clone::namespace_kind(&fd) {
         Ok(kind) if kind == join.kind.flag() => Ok(fd),
         Ok(kind) => {

@@ -141,6 +141,9 @@ impl Init<'_> {
         if !namespaces.makes(Kind::User) && !namespaces.helper {
             return Ok(());
         }
+        if !namespaces.helper {
+            make_time_namespace(namespaces)?;
+        }
         become_root()
     }
 
@@ -223,6 +226,11 @@ impl Init<'_> {
     }
 }
 
+/// Before the change of user: /proc/self/timens_offsets belongs to the host's root afterwards.
+pub(super) fn make_time_namespace(namespaces: &namespaces::Plan) -> Result<()> {
+    if namespaces.time_at_execve { namespaces::time::make(&namespaces.offsets) } else { Ok(()) }
+}
+
 /// User and group 0 of the user namespace this process is in, with none of the caller's groups.
 pub(super) fn become_root() -> Result<()> {
     use crate::sys::credentials;
@@ -257,9 +265,6 @@ fn enter_namespaces(init: &mut Init<'_>) -> Result<()> {
     }
     if namespaces.makes(Kind::Cgroup) {
         clone::unshare(Kind::Cgroup.flag())?;
-    }
-    if namespaces.time_at_execve {
-        namespaces::time::make(&namespaces.offsets)?;
     }
     init.given.namespaces.join_mount()
 }

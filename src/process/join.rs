@@ -6,7 +6,7 @@
 use super::handshake::{self, ChildEnd, Parent};
 use super::plan::Plan;
 use super::settle;
-use super::spawn::{Spawned, survive_only_with_parent};
+use super::spawn::{Spawned, set_oom_score, survive_only_with_parent};
 use super::{init, scheduling, signals, terminal};
 use crate::namespaces::Kind;
 use crate::sys::{clone, files, proc};
@@ -76,6 +76,9 @@ enum Never {}
 fn live(plan: &Plan, mut given: Given<'_>, end: &ChildEnd, at: &mut &'static str) -> Result<Never> {
     survive_only_with_parent(end.as_fd())?;
     signals::reset()?;
+    *at = "oom score";
+    // Before it is hidden: its own files belong to the host's root then.
+    set_oom_score("self", plan.oom_score_adj)?;
     // Hidden before it can be seen from inside: the container must not trace a process that has the runtime's
     // descriptors (CVE-2016-9962).
     proc::hide()?;

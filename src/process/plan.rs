@@ -143,7 +143,8 @@ pub struct Init {
     /// Hooks in the container, before the program.
     pub start_container: Vec<Hook>,
     pub hook_output: super::hooks::Output,
-    /// The parent has hooks to run in the runtime's namespace, or devices to move in.
+    /// The parent has hooks to run in the runtime's namespace, or devices to move in, or must know that init's hooks begin:
+    /// from then on a failure runs the poststop hooks.
     pub parent_has_work: bool,
     /// `None`: `create` makes a container that `start` refuses (runtime.md, "Start").
     pub process: Option<Plan>,
@@ -167,7 +168,8 @@ pub fn init(
         hostname: config.hostname.clone().filter(|name| !name.is_empty()),
         domainname: config.domainname.clone().filter(|name| !name.is_empty()),
         sysctl: linux.map(sysctl::plan).transpose()?.unwrap_or_default(),
-        parent_has_work: !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() || !network.devices.is_empty(),
+        parent_has_work: !network.devices.is_empty()
+            || [&hooks.prestart, &hooks.create_runtime, &hooks.create_container].iter().any(|hooks| !hooks.is_empty()),
         network,
         create_container: hooks.create_container,
         start_container: hooks.start_container,

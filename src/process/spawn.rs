@@ -40,9 +40,11 @@ pub fn spawn(plan: &Plan, given: Given<'_>, cgroup: Option<OwnedFd>) -> Result<S
     }
     let init = parent.cloned();
     let ended = pidfd::reap(&child.pidfd)?;
-    let child =
-        init.with_context(|| format!("the helper that joins the user namespace ended with {}", ended.code()))?;
-    Ok(Spawned { child, parent })
+    let silent = |error: anyhow::Error| match error.is::<handshake::Gone>() {
+        true => error.context(format!("the helper that joins the user namespace ended with {}", ended.code())),
+        false => error,
+    };
+    Ok(Spawned { child: init.map_err(silent)?, parent })
 }
 
 /// The first moments of the clone.
@@ -74,6 +76,7 @@ fn help(plan: &Plan, mut given: Given<'_>, end: &ChildEnd) -> ! {
     let made = (|| {
         init::write_zero(std::mem::take(&mut given.cgroup_files))?;
         given.namespaces.join()?;
+        init::make_time_namespace(&plan.namespaces)?;
         init::become_root()?;
         Ok(clone::clone3(plan.namespaces.clone_flags() | libc::CLONE_PARENT as u64, None)?)
     })();
@@ -96,8 +99,9 @@ fn help(plan: &Plan, mut given: Given<'_>, end: &ChildEnd) -> ! {
     }
 }
 
-/// Sets the OOM score of a child that waits. The parent does it: a hidden process cannot open its own file any more.
-pub fn set_oom_score(pid: i32, adjustment: Option<i32>) -> Result<()> {
+/// Sets the OOM score of a process of the runtime's procfs. For init the parent does it: a hidden process cannot open its
+/// own file any more.
+pub fn set_oom_score(pid: impl std::fmt::Display, adjustment: Option<i32>) -> Result<()> {
     let Some(adjustment) = adjustment else { return Ok(()) };
     files::write_value_at(rustix::fs::CWD, format!("/proc/{pid}/oom_score_adj"), &adjustment.to_string())
         .context("process.oomScoreAdj")
