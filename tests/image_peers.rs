@@ -491,3 +491,39 @@ fn tls_and_a_password_are_configured_as_containerd_and_docker_configure_them() {
         .skopeo(&["inspect", "--tls-verify=false", "--authfile", "auth.json", &source])
         .env_remove("REGISTRY_AUTH_FILE"));
 }
+
+#[test]
+fn a_pulled_image_runs_leaves_nothing_and_its_changes_become_an_image() {
+    need_peers!();
+    let place = Place::new();
+    place.make_image();
+    place.push_by_skopeo("app:1", &[]);
+    let reference = place.name("app:1");
+    // Pulled because it is missing; the exit code is the program's.
+    let out =
+        place.image(&["run", "-q", &reference, "sh", "-c", "busybox cat /added; echo $A; exit 7"]).output().unwrap();
+    assert_eq!((out.status.code(), String::from_utf8_lossy(&out.stdout).as_ref()), (Some(7), "twob\n"), "{out:?}");
+    let bundles = || std::fs::read_dir(place.path("store/ocicat/run")).unwrap().count();
+    let mounts = || {
+        let all = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        all.lines().filter(|line| line.contains(place.directory.path().to_str().unwrap())).count()
+    };
+    assert_eq!((bundles(), mounts()), (0, 0));
+    // What cannot be run leaves nothing either.
+    let said = fails(&mut place.image(&["run", "-q", &reference, "no-such-program"]));
+    assert!(said.contains("executable file not found"), "{said}");
+    assert_eq!((bundles(), mounts()), (0, 0));
+
+    let bundle = place.path("kept").display().to_string();
+    let change = "echo new > /made; busybox rm -r /opaque; busybox mkdir /opaque; busybox rm /added";
+    ok(&mut place.image(&["run", "-q", "--keep", "--bundle", &bundle, &reference, "sh", "-c", change]));
+    ok(&mut place.image(&["commit", &bundle, &place.name("app:2")]));
+    ok(&mut place.image(&["remove", &bundle]));
+    assert_eq!(mounts(), 0);
+    ok(&mut place.image(&["push", "-q", &place.name("app:2")]));
+    let source = format!("docker://{}", place.name("app:2"));
+    ok(&mut place.skopeo(&["copy", "--quiet", "--src-tls-verify=false", &source, "oci:read:two"]));
+    let tree = place.tree_by_umoci("read:two");
+    assert!(tree.contains_key("made") && tree.contains_key("opaque") && tree.contains_key("bin/sh"));
+    assert!(!tree.contains_key("added") && !tree.contains_key("opaque/deep"), "{:?}", tree.keys());
+}
