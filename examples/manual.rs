@@ -19,8 +19,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     for command in cli::COMMANDS {
         page(Path::new(pages), cli::definition(command))?;
     }
+    #[cfg(feature = "image")]
+    for definition in std::iter::once(cli::image::program()).chain(cli::image::definitions()) {
+        page(Path::new(pages), definition)?;
+    }
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         generate_to(shell, &mut cli::program(), "ocicat", completions)?;
+        #[cfg(feature = "image")]
+        generate_to(shell, &mut cli::image::program(), "ocicat-image", completions)?;
     }
     Ok(())
 }

@@ -395,10 +395,7 @@ fn a_damaged_archive_is_refused() {
 }
 
 /// A certificate authority made on the spot, and a registry that shows its certificate and wants a password.
-#[test]
-fn tls_and_a_password_are_configured_as_containerd_and_docker_configure_them() {
-    need_peers!();
-    need!(have(&["openssl"]), "openssl is not installed: no certificates");
+fn with_tls_and_password() -> Place {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).display().to_string();
     let openssl = |words: &[&str]| ok(Command::new("openssl").args(words).current_dir(directory.path()));
@@ -456,7 +453,14 @@ fn tls_and_a_password_are_configured_as_containerd_and_docker_configure_them() {
         at("passwords")
     );
     let registry = Registry::start(directory.path(), &more);
-    let place = Place { directory, registry };
+    Place { directory, registry }
+}
+
+#[test]
+fn tls_and_a_password_are_configured_as_containerd_and_docker_configure_them() {
+    need_peers!();
+    need!(have(&["openssl"]), "openssl is not installed: no certificates");
+    let place = with_tls_and_password();
     place.make_image();
     let reference = place.name("app:1");
     ok(&mut place.image(&["import", "-q", "layout", &reference]));

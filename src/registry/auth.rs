@@ -208,7 +208,7 @@ fn fetch(
     if answer.status != 200 {
         let source =
             credential.map_or("without credentials".to_owned(), |(_, source)| format!("with credentials of {source}"));
-        let error = anyhow::anyhow!("{shown}: {} ({source})", super::client::refusal(answer.status, &bytes));
+        let error = anyhow::anyhow!("{shown}: {} ({source})", super::refusal::refusal(answer.status, &bytes));
         return Err(Failure { passing: super::retry::is_passing(answer.status), error });
     }
     let granted: Granted = serde_json::from_slice(&bytes).context(shown.clone()).map_err(Failure::last)?;

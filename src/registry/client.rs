@@ -7,18 +7,15 @@ use super::hosts::{Endpoint, Hosts};
 use super::http::{Answer, Failure, Http, Limits, Payload, Request};
 use super::name::Repository;
 use super::proxy::Proxies;
+use super::refusal::{refused, said};
 use super::retry::{Patience, Pause, is_passing, retry_after};
 use super::transfer::Blob;
 use super::url::Url;
 use anyhow::{Context, bail};
-use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 use ureq::http::Method;
-
-/// No error text of a registry is longer (bytes).
-const ERROR_LIMIT: u64 = 64 << 10;
 
 /// Hears what is worth telling a person: retries, warnings of a registry, mirrors that failed.
 pub type Notice = Box<dyn Fn(&str) + Send + Sync>;
@@ -442,50 +439,4 @@ fn digest_as(bytes: &[u8], like: Option<&Digest>) -> Digest {
         }
         None => Digest::of(bytes),
     }
-}
-
-/// A refused request, with what the user can do about it.
-pub(super) fn refused(shown: &str, endpoint: &Endpoint, answer: &mut Answer) -> anyhow::Error {
-    let said = said(answer);
-    let host = &endpoint.registry;
-    match answer.status {
-        401 | 403 => anyhow::anyhow!("{shown}: {said}; hint: ocicat-image login {host}"),
-        _ => anyhow::anyhow!("{shown}: {said}"),
-    }
-}
-
-fn said(answer: &mut Answer) -> String {
-    let bytes = answer.read_all(ERROR_LIMIT).unwrap_or_default();
-    refusal(answer.status, &bytes)
-}
-
-#[derive(Deserialize)]
-struct Errors {
-    #[serde(default)]
-    errors: Vec<ErrorEntry>,
-    #[serde(default)]
-    details: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ErrorEntry {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
-/// The status in words, and the codes and messages of distribution's error document.
-pub(super) fn refusal(status: u16, body: &[u8]) -> String {
-    let words = ureq::http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    let mut text = format!("{status} {}", words.unwrap_or("unknown status").to_lowercase());
-    if let Ok(document) = serde_json::from_slice::<Errors>(body) {
-        for entry in document.errors.iter().take(3) {
-            text.push_str(&format!(": {} {}", entry.code, entry.message).trim_end().replace(char::is_control, " "));
-        }
-        if let Some(details) = document.details {
-            text.push_str(&format!(": {}", details.replace(char::is_control, " ")));
-        }
-    }
-    text
 }

@@ -16,6 +16,7 @@ pub mod hosts;
 pub mod http;
 pub mod name;
 pub mod proxy;
+mod refusal;
 pub mod retry;
 pub mod tls;
 pub mod transfer;

@@ -7,11 +7,12 @@
 //! ```
 
 use super::auth::Scope;
-use super::client::{Client, Purpose, place, refused};
+use super::client::{Client, Purpose, place};
 use super::digest::{Digest, Hasher};
 use super::hosts::Endpoint;
 use super::http::{Answer, Request};
 use super::name::Repository;
+use super::refusal::refused;
 use anyhow::bail;
 use std::io::{Error, Read, Result};
 use ureq::BodyReader;

@@ -7,11 +7,12 @@
 //! ```
 
 use super::auth::Scope;
-use super::client::{Client, Purpose, place, refused};
+use super::client::{Client, Purpose, place};
 use super::digest::Digest;
 use super::hosts::Endpoint;
 use super::http::{Answer, Payload, Request};
 use super::name::Repository;
+use super::refusal::refused;
 use super::url::Url;
 use anyhow::{Context, bail};
 use std::io::Read;

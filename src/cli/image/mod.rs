@@ -147,6 +147,11 @@ pub fn program() -> clap::Command {
     command::program(COMMANDS)
 }
 
+/// Each command, for the man pages.
+pub fn definitions() -> impl Iterator<Item = clap::Command> {
+    COMMANDS.iter().map(command::definition)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
