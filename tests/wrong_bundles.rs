@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::too_many_lines,
     reason = "a test may panic, and its paths are its own"
 )]
 
@@ -457,22 +458,22 @@ fn what_is_not_there_is_named_with_the_call_that_missed_it() {
         (
             "no root filesystem",
             |c| c.set("/root/path", json!("nowhere")),
-            "root.path (DIR/nowhere): open_tree_attr DIR/nowhere: no such file or directory (ENOENT)",
+            "config.json: root.path (DIR/nowhere): open_tree_attr DIR/nowhere: no such file or directory (ENOENT)",
         ),
         (
             "no source of a bind mount",
             |c| c.mount("/data", "", "/no/such", &["bind"]),
-            "mounts[7] (/data): bind source /no/such: open_tree /no/such: no such file or directory (ENOENT)",
+            "config.json: mounts[7] (/data): bind source /no/such: open_tree /no/such: no such file or directory (ENOENT)",
         ),
         (
             "no such filesystem",
             |c| c.mount("/data", "nofs", "none", &[]),
-            "mounts[7] (/data): fsopen nofs: no such device (ENODEV)",
+            "config.json: mounts[7] (/data): fsopen nofs: no such device (ENODEV)",
         ),
         (
             "no such namespace",
             |c| c.without_namespace("ipc").set("/linux/namespaces/-", json!({"type": "ipc", "path": "/no/such"})),
-            "linux.namespaces[4] (ipc /no/such): open /no/such: no such file or directory (ENOENT)",
+            "config.json: linux.namespaces[4] (ipc /no/such): open /no/such: no such file or directory (ENOENT)",
         ),
         (
             "a namespace of another kind",
@@ -480,22 +481,22 @@ fn what_is_not_there_is_named_with_the_call_that_missed_it() {
                 c.without_namespace("ipc")
                     .set("/linux/namespaces/-", json!({"type": "ipc", "path": "/proc/self/ns/uts"}))
             },
-            "linux.namespaces[4] (ipc /proc/self/ns/uts): this is a uts namespace",
+            "config.json: linux.namespaces[4] (ipc /proc/self/ns/uts): this is a uts namespace",
         ),
         (
             "no such hook",
             |c| c.set("/hooks", json!({"createRuntime": [{"path": "/no/such"}]})),
-            "hooks.createRuntime[0] /no/such: execve /no/such: no such file or directory (ENOENT)",
+            "config.json: hooks.createRuntime[0] /no/such: execve /no/such: no such file or directory (ENOENT)",
         ),
         (
             "a hook that fails",
             |c| c.set("/hooks", json!({"prestart": [{"path": "/bin/false"}]})),
-            "hooks.prestart[0] /bin/false: exit status 1",
+            "config.json: hooks.prestart[0] /bin/false: exit status 1",
         ),
         (
             "a device where a file is",
             |c| c.set("/linux/devices", json!([{"type": "c", "path": "/bin/busybox", "major": 1, "minor": 3}])),
-            "linux.devices[0] (/bin/busybox): another file is at this path (a regular file)",
+            "config.json: linux.devices[0] (/bin/busybox): another file is at this path (a regular file)",
         ),
         (
             "no such program",

@@ -174,10 +174,9 @@ pub(super) fn resources(seen: &Seen<'_>, report: &mut Report) {
     if let Some(swappiness) = resources.memory.as_ref().and_then(|m| m.swappiness).filter(|s| *s > 100) {
         report.add("linux.resources.memory.swappiness", format!("{swappiness} is more than 100"));
     }
-    if let Some(weight) = resources.block_io.as_ref().and_then(|b| b.weight) {
-        if weight != 0 && !(10..=1000).contains(&weight) {
-            report.add("linux.resources.blockIO.weight", format!("{weight} is not between 10 and 1000"));
-        }
+    let wrong = |weight: &u16| *weight != 0 && !(10..=1000).contains(weight);
+    if let Some(weight) = resources.block_io.as_ref().and_then(|b| b.weight).filter(wrong) {
+        report.add("linux.resources.blockIO.weight", format!("{weight} is not between 10 and 1000"));
     }
     for (file, value) in &resources.unified {
         let place = || format!("linux.resources.unified ({file})");
