@@ -18,10 +18,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// The image's ids of a file on disk.
-pub type Owner<'a> = &'a dyn Fn(u32, u32) -> Result<(u32, u32)>;
+pub(crate) type Owner<'a> = &'a dyn Fn(u32, u32) -> Result<(u32, u32)>;
 
 /// What the directory is held against.
-pub enum Against<'a> {
+pub(crate) enum Against<'a> {
     /// It is the upper directory of an overlay mount: everything in it is a change.
     Overlay,
     /// It is a tree that was copied from these layers, top first.
@@ -30,22 +30,24 @@ pub enum Against<'a> {
 
 /// What was written.
 #[derive(Debug)]
-pub struct Written<W> {
+pub(crate) struct Written<W> {
     /// Entries of the layer.
-    pub entries: u64,
-    /// Names that no layer can hold (sockets).
-    pub left_out: Vec<String>,
+    pub(crate) entries: u64,
     /// Where it was written to.
-    pub to: W,
+    pub(crate) to: W,
 }
 
 /// Directories within directories that are walked.
 const DEPTH: usize = 2048;
 
 /// Writes the changes in `directory` as a layer.
-pub fn layer<W: Write>(directory: &OwnedFd, against: &Against<'_>, owner: Owner<'_>, to: W) -> Result<Written<W>> {
-    let mut diff =
-        Diff { writer: Writer::new(to), owner, links: HashMap::new(), entries: 0, left_out: Vec::new(), stack: None };
+pub(crate) fn layer<W: Write>(
+    directory: &OwnedFd,
+    against: &Against<'_>,
+    owner: Owner<'_>,
+    to: W,
+) -> Result<Written<W>> {
+    let mut diff = Diff { writer: Writer::new(to), owner, links: HashMap::new(), entries: 0, stack: None };
     let lower = match against {
         Against::Overlay => None,
         Against::Layers(stack) => {
@@ -54,7 +56,7 @@ pub fn layer<W: Write>(directory: &OwnedFd, against: &Against<'_>, owner: Owner<
         }
     };
     diff.directory(directory, lower.as_ref(), &mut Vec::new(), 0)?;
-    Ok(Written { entries: diff.entries, left_out: diff.left_out, to: diff.writer.finish()? })
+    Ok(Written { entries: diff.entries, to: diff.writer.finish()? })
 }
 
 struct Diff<'a, W> {
@@ -64,7 +66,6 @@ struct Diff<'a, W> {
     /// Device and inode of files with several names: the name that has the data.
     links: HashMap<(u64, u64), Vec<u8>>,
     entries: u64,
-    left_out: Vec<String>,
 }
 
 /// One name of the directory.
@@ -236,10 +237,8 @@ impl<W: Write> Diff<'_, W> {
             FileType::CharacterDevice => Kind::CharacterDevice,
             FileType::BlockDevice => Kind::BlockDevice,
             FileType::Fifo => Kind::Fifo,
-            _ => {
-                self.left_out.push(shown(&joined(path.iter().map(Vec::as_slice))));
-                return Ok(());
-            }
+            // A socket is nothing without the process that listens.
+            _ => return Ok(()),
         };
         let xattrs = self.xattrs(own, found.name)?;
         if xattrs.iter().any(|(name, _)| is_redirect(name)) {

@@ -313,7 +313,8 @@ impl<'a> Applier<'a> {
         }
         let rootless = *self.ids == Ids::Caller;
         let mode = if rootless { entry.mode | 0o700 } else { entry.mode };
-        if existed || gives_group || mode & 0o7000 != 0 && owner.is_some() {
+        // mkdir(2) knows no set-id bits, and inherits one.
+        if existed || gives_group || mode & 0o6000 != 0 {
             directory.change_mode(mode)?;
         }
         if existed {

@@ -35,8 +35,8 @@ pub(crate) enum Found {
     Directory(Merged),
     /// A symbolic link.
     Symlink(Vec<u8>),
-    /// Anything else, and the directory of the layer that has it.
-    Other(usize, Rc<OwnedFd>),
+    /// Anything else.
+    Other,
 }
 
 /// Where a name leads: no links, no `..`, and the directories as far as they exist.
@@ -67,7 +67,7 @@ impl<'a> Stack<'a> {
                     .asked(|| format!("readlink {}", crate::image::tar::shown(name)))?;
                 Ok(Found::Symlink(target.into_bytes()))
             }
-            _ => Ok(Found::Other(layer, fd)),
+            _ => Ok(Found::Other),
         }
     }
 
@@ -133,7 +133,7 @@ impl<'a> Stack<'a> {
                     }
                 }
                 Found::Directory(merged) => real.push((name, Some(merged))),
-                Found::Absent | Found::Other(..) => real.push((name, None)),
+                Found::Absent | Found::Other => real.push((name, None)),
             }
         }
         Ok(real)

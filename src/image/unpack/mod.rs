@@ -31,7 +31,6 @@ pub use settle::{Settled, settle};
 pub(crate) use attributes::{all as all_xattrs, belongs_to_overlay as is_overlays};
 pub(crate) use marks::Marks;
 pub(crate) use merged::{Found, Merged, OPAQUE, Stack, by_descriptor, is_whiteout, joined};
-pub(crate) use settle::opaque_name;
 
 use crate::config::IdMapping;
 use anyhow::{Result, bail};
@@ -70,10 +69,9 @@ impl Default for Limits {
 }
 
 /// Who owns the unpacked files.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ids {
     /// The ids of the archive as they are (root).
-    #[default]
     Kept,
     /// Everything belongs to the caller, who is not root; the archive's ids are kept in the xattr
     /// `user.rootlesscontainers`, as umoci does.
@@ -85,6 +83,12 @@ pub enum Ids {
         /// Groups.
         gids: Vec<IdMapping>,
     },
+}
+
+impl Default for Ids {
+    fn default() -> Ids {
+        Ids::of_caller()
+    }
 }
 
 impl Ids {

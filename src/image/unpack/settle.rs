@@ -24,7 +24,7 @@ pub enum Settled {
 /// Completes the layer in `root` upon `lowers` (top first).
 pub fn settle(root: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], pending: Pending) -> Result<Settled> {
     let stack = Stack::new(std::iter::once(root).chain(lowers.iter().copied()).collect());
-    let mut work = Settle { root, stack, pending };
+    let mut work = Settle { root, stack, pending, opaque: opaque_name() };
     if !lowers.is_empty() {
         work.opaque()?;
         if work.implicit()? == Settled::Again {
@@ -41,6 +41,8 @@ struct Settle<'a> {
     root: BorrowedFd<'a>,
     stack: Stack<'a>,
     pending: Pending,
+    /// The attribute of opaque directories.
+    opaque: &'static str,
 }
 
 impl Settle<'_> {
@@ -59,7 +61,7 @@ impl Settle<'_> {
     /// overlayfs shows nothing of the lower layers in this directory.
     fn hide_lower(&self, directory: &OwnedFd) -> Result<()> {
         let path = by_descriptor(directory.as_fd());
-        let name = opaque_name();
+        let name = self.opaque;
         Ok(rustix::fs::setxattr(path.as_str(), name, b"y", XattrFlags::empty()).asked(|| format!("setxattr {name}"))?)
     }
 
@@ -74,7 +76,7 @@ impl Settle<'_> {
                     let Some(to) = open_in_root(self.root, &path, flags)? else { continue };
                     self.describe(from.as_fd(), &to, &path)?;
                 }
-                Found::Absent | Found::Other(..) => {}
+                Found::Absent | Found::Other => {}
             }
         }
         Ok(Settled::Done)
@@ -101,7 +103,14 @@ impl Settle<'_> {
         let stat = copy::directory_attributes(from, to.as_fd(), &copy::same_owner).with_context(|| shown(path))?;
         let inode = rustix::fs::fstat(to).asked(|| "fstat".to_owned())?.st_ino;
         let mtime = Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
-        self.pending.times.set(inode, path, mtime, None, None);
+        // Who is not root needs to write in it until the end.
+        let mode = stat.st_mode & 0o7777;
+        let closed = mode & 0o700 != 0o700 && !rustix::process::geteuid().is_root();
+        if closed {
+            rustix::fs::chmod(by_descriptor(to.as_fd()), Mode::from_raw_mode(mode | 0o700))
+                .asked(|| "chmod".to_owned())?;
+        }
+        self.pending.times.set(inode, path, mtime, None, closed.then_some(mode));
         Ok(())
     }
 
@@ -230,7 +239,7 @@ impl Settle<'_> {
 }
 
 /// The attribute that makes a directory opaque for overlay mounts that this process can make.
-pub(crate) fn opaque_name() -> &'static str {
+fn opaque_name() -> &'static str {
     let [trusted, user] = super::OPAQUE;
     if super::privileged() { trusted } else { user }
 }

@@ -92,10 +92,6 @@ impl Tar {
         self.with(Raw::new(b'0', name), data.as_bytes())
     }
 
-    pub(crate) fn mode(self, name: &str, mode: u32) -> Tar {
-        self.with(Raw { mode, ..Raw::new(b'0', name) }, b"")
-    }
-
     pub(crate) fn dir(self, name: &str) -> Tar {
         self.with(Raw::new(b'5', name), b"")
     }

@@ -4,6 +4,7 @@
 pub(crate) mod archive;
 mod limits;
 mod peers;
+mod rootless;
 mod traps;
 
 use super::{Found, Merged, Stack};

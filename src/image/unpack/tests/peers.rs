@@ -1,1 +1,172 @@
-//! What GNU tar makes of the same archives.
+//! Random archives, unpacked by us and by GNU tar: the same tree. And GNU tar's own archives in all its formats.
+
+use super::archive::{Raw, Tar, octal};
+use super::{Heard, flat, listing, sys_open};
+use crate::image::layers::Options;
+use proptest::prelude::*;
+use std::path::Path;
+use std::process::Command;
+
+/// One entry of a random archive.
+#[derive(Debug, Clone)]
+enum Thing {
+    File(String, u32, u32, Vec<u8>),
+    Directory(String, u32, u32),
+    Symlink(String, String),
+    HardLink(String, usize),
+}
+
+fn name() -> impl Strategy<Value = String> {
+    // Few names, so that they meet; no links among directories, whose meaning differs between tools on purpose.
+    proptest::collection::vec(proptest::sample::select(vec!["a", "b", "c", "ü", "long name with spaces"]), 1..4)
+        .prop_map(|parts| parts.join("/"))
+}
+
+fn thing() -> impl Strategy<Value = Thing> {
+    let mode = proptest::sample::select(vec![0o644u32, 0o755, 0o600, 0o4755, 0o2755, 0o1777, 0o444]);
+    let id = proptest::sample::select(vec![0u32, 1, 1000, 65534]);
+    prop_oneof![
+        4 => (name(), mode.clone(), id.clone(), proptest::collection::vec(any::<u8>(), 0..3000))
+            .prop_map(|(name, mode, id, data)| Thing::File(format!("{name}.f"), mode, id, data)),
+        3 => (name(), mode, id).prop_map(|(name, mode, id)| Thing::Directory(name, mode, id)),
+        1 => (name(), "[a-z/.]{1,20}").prop_map(|(name, target)| Thing::Symlink(format!("{name}.l"), target)),
+        1 => (name(), any::<usize>()).prop_map(|(name, which)| Thing::HardLink(format!("{name}.h"), which)),
+    ]
+}
+
+fn archive(things: &[Thing]) -> Vec<u8> {
+    let mut files: Vec<String> = Vec::new();
+    let mut tar = Tar::new();
+    for (number, thing) in things.iter().enumerate() {
+        let mtime = 1_000_000_000 + number as u64;
+        let raw = |kind, name: &str, mode, id: u32| Raw {
+            mode,
+            uid: octal(id.into()),
+            gid: octal(id.into()),
+            mtime,
+            ..Raw::new(kind, name)
+        };
+        tar = match thing {
+            Thing::File(name, mode, id, data) => {
+                files.push(name.clone());
+                tar.with(raw(b'0', name, *mode, *id), data)
+            }
+            Thing::Directory(name, mode, id) => tar.with(raw(b'5', name, *mode | 0o700, *id), b""),
+            Thing::Symlink(name, target) => {
+                tar.with(Raw { link: target.as_bytes().to_vec(), ..raw(b'2', name, 0o777, 0) }, b"")
+            }
+            Thing::HardLink(name, which) => match files.get(which % files.len().max(1)) {
+                Some(file) => tar.with(Raw { link: file.as_bytes().to_vec(), ..raw(b'1', name, 0o644, 0) }, b""),
+                None => tar,
+            },
+        };
+    }
+    tar.end()
+}
+
+fn by_gnu_tar(archive: &[u8], more: &[&str]) -> Vec<String> {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("a.tar");
+    let into = place.path().join("tree");
+    std::fs::create_dir(&into).unwrap();
+    let mut to = std::fs::OpenOptions::new().write(true).create_new(true).open(&file).unwrap();
+    std::io::Write::write_all(&mut to, archive).unwrap();
+    // -P: no placeholders for links that point upwards.
+    let arguments =
+        ["--numeric-owner", "-P", "-p", "--xattrs", "--xattrs-include=*", "--delay-directory-restore", "-xf"];
+    let output = Command::new("tar")
+        .args(arguments)
+        .arg(&file)
+        .arg("-C")
+        .arg(&into)
+        .args(more)
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    listing(&[sys_open(&into)])
+}
+
+/// Directories that no entry describes are made at the moment of unpacking; everything else has its time.
+fn comparable(lines: &[String]) -> String {
+    let fixed = |line: &String| {
+        let parts: Vec<&str> = line.splitn(5, ' ').collect();
+        match parts.as_slice() {
+            [kind, mode, owner, time, rest] if !time.starts_with("10000000") => {
+                format!("{kind} {mode} {owner} now {rest}")
+            }
+            _ => line.clone(),
+        }
+    };
+    lines.iter().skip(1).map(fixed).collect::<Vec<_>>().join("\n")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_random_archive_is_the_tree_that_gnu_tar_makes(things in proptest::collection::vec(thing(), 0..25)) {
+        if !rustix::process::geteuid().is_root() || Command::new("tar").arg("--version").output().is_err() {
+            return Ok(());
+        }
+        let bytes = archive(&things);
+        let ours = flat(&[bytes.clone()], &Options::default(), &Heard::default()).unwrap();
+        prop_assert_eq!(comparable(&ours), comparable(&by_gnu_tar(&bytes, &[])));
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic_or_leave_something(mut bytes in proptest::collection::vec(any::<u8>(), 0..2000), seed in any::<u64>()) {
+        let options = Options { ids: crate::image::unpack::Ids::of_caller(), ..Options::default() };
+        let _ = flat(&[bytes.clone()], &options, &Heard::default());
+        // Bytes of a real archive with a few changed.
+        let mut real = Tar::new().pax(&[("path", b"x/y"), ("size", b"3")]).file("a", "abc").dir("d").hard("h", "x/y").link("l", "d").end();
+        for (number, byte) in bytes.drain(..).enumerate().take(8) {
+            let place = (seed.rotate_left(number as u32 * 7) as usize) % real.len();
+            real[place] = byte;
+        }
+        let _ = flat(&[real], &options, &Heard::default());
+    }
+}
+
+fn files_for_gnu_tar(root: &Path) {
+    let write = |name: &str, data: &[u8]| {
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).open(root.join(name)).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, data, 0).unwrap();
+        file
+    };
+    let long = format!("{}/{}", "d".repeat(200), "f".repeat(250));
+    std::fs::create_dir(root.join("d".repeat(200))).unwrap();
+    write(&long, b"long");
+    write("plain", &[7; 100_000]);
+    std::fs::hard_link(root.join(&long), root.join("hard")).unwrap();
+    std::os::unix::fs::symlink("x".repeat(300), root.join("symlink")).unwrap();
+    let sparse = write("sparse", b"start");
+    for block in 1..60u64 {
+        std::os::unix::fs::FileExt::write_all_at(&sparse, b"piece", block * 65536).unwrap();
+    }
+    sparse.set_len(5 << 20).unwrap();
+}
+
+#[test]
+fn archives_of_gnu_tar_in_all_its_formats_come_out_alike() {
+    if !rustix::process::geteuid().is_root() || Command::new("tar").arg("--version").output().is_err() {
+        return;
+    }
+    let source = tempfile::tempdir().unwrap();
+    files_for_gnu_tar(source.path());
+    for format in [
+        &["--format=gnu", "-S"][..],
+        &["--format=posix", "-S"],
+        &["--format=posix", "-S", "--sparse-version=0.1"],
+        &["--format=posix", "-S", "--sparse-version=0.0"],
+        &["--format=gnu"],
+        &["--format=posix"],
+    ] {
+        let output =
+            Command::new("tar").args(format).args(["-cf", "-", "-C"]).arg(source.path()).arg(".").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let ours = flat(&[output.stdout.clone()], &Options::default(), &Heard::default()).unwrap();
+        let theirs = by_gnu_tar(&output.stdout, &[]);
+        assert_eq!(ours.join("\n"), theirs.join("\n"), "{format:?}");
+    }
+}
