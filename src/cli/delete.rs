@@ -21,6 +21,9 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(invocation: &Invocation) -> Result<Ended> {
-    container::delete(&invocation.runtime()?, invocation.id(), invocation.given.is("force"))?;
+    let warnings = container::delete(&invocation.runtime()?, invocation.id(), invocation.given.is("force"))?;
+    if !warnings.is_empty() {
+        super::log::warning(&invocation.globals, &warnings.join("; "));
+    }
     Ok(Ended::Done)
 }

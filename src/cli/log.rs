@@ -30,6 +30,15 @@ pub(super) fn failure(globals: &Globals, message: &str) {
     }
 }
 
+/// Tells in the log file what went wrong in a call that succeeds; standard error stays silent, it is the container's own.
+pub(super) fn warning(globals: &Globals, message: &str) {
+    if let Some(path) = &globals.log {
+        let line = entry(globals.log_format, "warning", &one_line(message), &clock::now_rfc3339());
+        // The call has succeeded: there is nothing else to say it to.
+        drop(append(path, &line));
+    }
+}
+
 /// Tells a step with `--debug`: in the log file, or on standard error when there is none and the format is text.
 pub(super) fn debug(globals: &Globals, message: impl FnOnce() -> String) {
     if !globals.debug {

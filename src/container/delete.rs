@@ -12,27 +12,27 @@ use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
 /// Deletes a container. `force` kills it first, ends a runtime that is still creating it, and takes it for done when
-/// there is no such container.
+/// there is no such container. Answers with warnings: the poststop hooks that failed (runtime.md, "Lifecycle", 13).
 ///
 /// # Errors
 /// The container runs and `force` is not given; or something of it cannot be removed, which is then still recorded.
-pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
+pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<Vec<String>> {
     let Ok(checked) = id.parse::<ContainerId>() else {
-        return if force { Ok(()) } else { bail!("container does not exist: {id}") };
+        return if force { Ok(Vec::new()) } else { bail!("container does not exist: {id}") };
     };
     let directory = match store::find(&runtime.root, &checked) {
-        Err(error) if force && error.to_string().contains("does not exist") => return Ok(()),
+        Err(error) if force && error.to_string().contains("does not exist") => return Ok(Vec::new()),
         found => found?,
     };
     if !directory.try_lock() {
         take_over(&directory, force)?;
     }
     if !directory.exists() {
-        return if force { Ok(()) } else { bail!("container does not exist: {id}") };
+        return if force { Ok(Vec::new()) } else { bail!("container does not exist: {id}") };
     }
     let Some((record, config)) = directory.record()? else {
         // Only the directory was made before its runtime was killed.
-        return directory.remove();
+        return directory.remove().map(|()| Vec::new());
     };
     let status = status::of(&record, &directory);
     let found = Found { directory, record, status, config };
@@ -69,16 +69,17 @@ fn take_over(directory: &Directory, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// Kills and removes a container: processes, cgroups, poststop hooks, state. Each step can be repeated.
-pub(super) fn destroy(found: &Found) -> Result<()> {
+/// Kills and removes a container: processes, cgroups, poststop hooks, state. Each step can be repeated. Answers with the
+/// poststop hooks that failed.
+pub(super) fn destroy(found: &Found) -> Result<Vec<String>> {
     let config = found.config().ok();
     take_back(&found.record, &found.directory, config.as_ref())
 }
 
 /// The same where the lock was given away meanwhile: somebody else may have deleted it.
-pub(super) fn destroy_again(found: &Found) -> Result<()> {
+pub(super) fn destroy_again(found: &Found) -> Result<Vec<String>> {
     found.directory.lock()?;
-    if found.directory.exists() { destroy(found) } else { Ok(()) }
+    if found.directory.exists() { destroy(found) } else { Ok(Vec::new()) }
 }
 
 /// The same for a container of this very process: nothing of it needs to be read again.
@@ -88,7 +89,7 @@ pub(super) fn destroy_made(made: &Made) {
     }
 }
 
-fn take_back(record: &Record, directory: &Directory, config: Option<&Config>) -> Result<()> {
+fn take_back(record: &Record, directory: &Directory, config: Option<&Config>) -> Result<Vec<String>> {
     let init = record.current_init().and_then(|init| init.open());
     if let Some(init) = &init {
         let _ = pidfd::send_signal(init, libc::SIGKILL);
@@ -99,10 +100,10 @@ fn take_back(record: &Record, directory: &Directory, config: Option<&Config>) ->
     if let Some(init) = &init {
         pidfd::wait_end(init, DEADLINE_MS)?;
     }
-    if let Some(config) = config {
-        poststop::run(config, &status::state(record, Status::Stopped));
-    }
-    directory.remove()
+    let stopped = || status::state(record, Status::Stopped);
+    let warnings = config.map(|config| poststop::run(config, &stopped())).unwrap_or_default();
+    directory.remove()?;
+    Ok(warnings)
 }
 
 /// How long a killed init may take to end, in milliseconds.

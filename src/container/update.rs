@@ -3,6 +3,7 @@
 use super::status::Status;
 use super::{Runtime, Update, find};
 use crate::cgroups::{self, OwnCgroups};
+use crate::config::IntelRdt;
 use crate::spec;
 use anyhow::{Context, Result, bail};
 
@@ -15,16 +16,30 @@ pub fn update(runtime: &Runtime, request: &Update) -> Result<Vec<String>> {
     if found.status == Status::Stopped || found.status == Status::Creating {
         bail!("container not running: {} is {}", request.id, found.status);
     }
-    if request.l3_cache_schema.is_some() || request.mem_bw_schema.is_some() {
-        bail!("--l3-cache-schema, --mem-bw-schema: the container was made without linux.intelRdt");
-    }
     let wanted = match &request.resources_file {
         Some(file) => spec::read::resources(file)?,
         None => request.resources.clone(),
     };
     let paths = found.record.cgroups.as_ref().context("the container has no cgroup of its own")?;
+    change_resctrl(paths, request)?;
     let own = OwnCgroups::new();
     let update = cgroups::update(paths, &wanted, &own)?;
     update.apply()?;
     Ok(update.notes().to_vec())
+}
+
+/// The schemata of Intel RDT; the container keeps its class of service.
+fn change_resctrl(paths: &cgroups::Paths, request: &Update) -> Result<()> {
+    if request.l3_cache_schema.is_none() && request.mem_bw_schema.is_none() {
+        return Ok(());
+    }
+    let resctrl = paths.resctrl.as_ref().context(
+        "--l3-cache-schema, --mem-bw-schema: the container was made without linux.intelRdt and shares its class of service",
+    )?;
+    let asked = IntelRdt {
+        l3_cache_schema: request.l3_cache_schema.clone(),
+        mem_bw_schema: request.mem_bw_schema.clone(),
+        ..IntelRdt::default()
+    };
+    resctrl.change(&asked)
 }
