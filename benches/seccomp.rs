@@ -1,4 +1,11 @@
 //! Docker's default profile: our compiler and libseccomp's side by side, and how many instructions a system call costs.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic, and its paths are its own"
+)]
 #![allow(unsafe_code, missing_docs, reason = "libseccomp is C; criterion's macros document nothing")]
 
 #[path = "../tests/bpf/mod.rs"]
@@ -15,8 +22,26 @@ use std::hint::black_box;
 
 /// The commonest system calls of container workloads, with arguments that the profile allows.
 const COMMONEST: [&str; 20] = [
-    "read", "write", "openat", "close", "fstat", "newfstatat", "mmap", "munmap", "mprotect", "brk", "futex",
-    "epoll_wait", "recvfrom", "sendto", "clock_gettime", "rt_sigaction", "rt_sigprocmask", "lseek", "poll", "getpid",
+    "read",
+    "write",
+    "openat",
+    "close",
+    "fstat",
+    "newfstatat",
+    "mmap",
+    "munmap",
+    "mprotect",
+    "brk",
+    "futex",
+    "epoll_wait",
+    "recvfrom",
+    "sendto",
+    "clock_gettime",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "lseek",
+    "poll",
+    "getpid",
 ];
 
 fn profile(architectures: usize) -> Seccomp {

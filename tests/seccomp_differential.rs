@@ -1,4 +1,11 @@
 //! Our filters against libseccomp's: thousands of random profiles, random system calls, identical answers.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic, and its paths are its own"
+)]
 #![allow(unsafe_code, reason = "libseccomp is C")]
 
 mod bpf;

@@ -1,4 +1,11 @@
 //! Filters loaded for real, each in a forked child: the kernel's answer is the profile's.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic, and its paths are its own"
+)]
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code, reason = "fork, and system calls that no library makes")]
 

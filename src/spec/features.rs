@@ -110,6 +110,7 @@ pub fn features() -> Features {
         mount_options,
         linux: linux(),
         annotations: BTreeMap::from([
+            ("org.ocicat.landlock.enabled", "true"),
             ("org.opencontainers.ocicat.version", env!("CARGO_PKG_VERSION")),
             // podman and CRI-O ask for the key that runc and crun share.
             ("org.opencontainers.runc.checkpoint.enabled", "false"),

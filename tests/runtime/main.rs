@@ -13,6 +13,7 @@
 mod common;
 
 mod cgroups;
+mod confinement;
 mod descriptors;
 mod devices;
 mod errors;
