@@ -68,10 +68,10 @@ impl Row {
 
     /// Its number in that column, if the architecture has it.
     pub(super) fn number(self, column: usize) -> Option<u32> {
-        match TABLE.numbers.get(column)?.get(usize::from(self.0))? {
-            &NONE => None,
-            &kept if kept >= ARM_PRIVATE_KEPT => Some(ARM_PRIVATE | u32::from(kept & 0xff)),
-            &number => Some(u32::from(number)),
+        match *TABLE.numbers.get(column)?.get(usize::from(self.0))? {
+            NONE => None,
+            kept if kept >= ARM_PRIVATE_KEPT => Some(ARM_PRIVATE | u32::from(kept & 0xff)),
+            number => Some(u32::from(number)),
         }
     }
 }
