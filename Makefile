@@ -61,7 +61,10 @@ deb: build man ## a Debian package (needs cargo-deb)
 	$(CARGO) deb --no-build --target $(triple)
 
 fuzz: ## every fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
-	@for target in $$($(CARGO) fuzz list); do $(CARGO) fuzz run $$target -- -max_total_time=60; done
+	@for target in $$($(CARGO) +nightly fuzz list); do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=60; \
+	done
 
 clean: ## everything that was built
 	$(CARGO) clean
