@@ -1,5 +1,7 @@
 //! The one-way flow of ARCHITECTURE.md, kept by reading the sources for `crate::X`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -57,7 +57,7 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
         return Err(failure::translate(&process, error));
     }
     let Some(supervisor) = supervisor else { return Ok(0) };
-    let options = signals::Options { terminal, ..signals::Options::default() };
+    let options = signals::Options { terminal };
     supervisor.supervise(&spawned.child.pidfd, spawned.child.pid, options)
 }
 

@@ -23,7 +23,7 @@ pub fn run(runtime: &Runtime, request: &Run) -> Result<i32> {
         return Err(error);
     }
     let Some(supervisor) = supervisor else { return Ok(0) };
-    let options = signals::Options { terminal, ..signals::Options::default() };
+    let options = signals::Options { terminal };
     let code = supervisor.supervise(&made.spawned.child.pidfd, made.spawned.child.pid, options);
     if !request.keep || code.is_err() {
         delete::destroy_made(&made);

@@ -144,7 +144,7 @@ impl Directory {
 
     /// True while the directory is still the one that the id names, and not one that was deleted meanwhile.
     pub fn exists(&self) -> bool {
-        let (Ok(own), Ok(named)) = (rustix::fs::fstat(&self.fd), rustix::fs::stat(&self.path())) else { return false };
+        let (Ok(own), Ok(named)) = (rustix::fs::fstat(&self.fd), rustix::fs::stat(self.path())) else { return false };
         (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino)
     }
 

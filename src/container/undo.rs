@@ -1,9 +1,12 @@
 //! What was done and must be taken back if the rest fails: push the way back right after the act, `keep` at the end.
 
+/// One way back, with what it takes back.
+type Step<'a> = (&'static str, Box<dyn FnOnce() + 'a>);
+
 /// Ways back, run in reverse order when this is dropped.
 #[derive(Default)]
 pub struct Undo<'a> {
-    steps: Vec<(&'static str, Box<dyn FnOnce() + 'a>)>,
+    steps: Vec<Step<'a>>,
 }
 
 impl<'a> Undo<'a> {

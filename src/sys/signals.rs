@@ -32,8 +32,7 @@ pub fn set_default(signal: i32) -> Result<()> {
     let action = [0u64; 4];
     let old = std::ptr::null_mut::<u64>();
     // SAFETY: the new action is a live structure of the kernel's size, and no old one is asked for.
-    let returned =
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), old, size_of::<Mask>()) };
+    let returned = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), old, size_of::<Mask>()) };
     checked(returned).asked(|| format!("rt_sigaction {signal} SIG_DFL")).map(drop)
 }
 

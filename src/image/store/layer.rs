@@ -25,7 +25,7 @@ impl LayerDirectory {
     /// Opens the tree.
     pub fn open(&self) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-        Ok(sys::files::open(&self.path, flags).with_context(|| format!("layer {}", self.chain_id.short()))?)
+        sys::files::open(&self.path, flags).with_context(|| format!("layer {}", self.chain_id.short()))
     }
 }
 

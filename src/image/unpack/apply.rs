@@ -147,7 +147,7 @@ impl<'a> Applier<'a> {
         // `a/..` is the parent of where `a` leads, which only the tree knows.
         let real = self.stack().resolve(name.parent())?;
         let parts = real.iter().map(|(part, _)| part.as_slice()).chain([name.last()]);
-        Ok(cleaned(&joined(parts), self.limits.depth)?)
+        cleaned(&joined(parts), self.limits.depth)
     }
 
     /// This tree, and the layers below as far as they are known.

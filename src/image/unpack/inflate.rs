@@ -73,8 +73,7 @@ fn pump(
         let mut piece = buffer()?;
         piece.resize(super::pipeline::PIECE, 0);
         let mut filled = 0;
-        loop {
-            let Some(space) = piece.get_mut(filled..).filter(|space| !space.is_empty()) else { break };
+        while let Some(space) = piece.get_mut(filled..).filter(|space| !space.is_empty()) {
             match from.read(space) {
                 Ok(0) => {
                     piece.truncate(filled);

@@ -37,6 +37,9 @@ pub fn settle(root: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], pending: Pending)
     Ok(Settled::Done)
 }
 
+/// Components of a directory's real name, and where the merged tree has it.
+type Below = (Vec<Vec<u8>>, Merged);
+
 struct Settle<'a> {
     root: BorrowedFd<'a>,
     stack: Stack<'a>,
@@ -142,7 +145,7 @@ impl Settle<'_> {
     }
 
     fn whiteouts(&mut self) -> Result<()> {
-        let mut last: Option<(Vec<u8>, Option<(Vec<Vec<u8>>, Merged)>)> = None;
+        let mut last: Option<(Vec<u8>, Option<Below>)> = None;
         for path in std::mem::take(&mut self.pending.whiteouts) {
             let parts: Vec<&[u8]> = components(&path).collect();
             let Some((name, parents)) = parts.split_last() else { continue };
@@ -168,7 +171,7 @@ impl Settle<'_> {
     }
 
     /// Where a directory of the merged tree is, if it is one.
-    fn existing(&self, path: &[u8]) -> Result<Option<(Vec<Vec<u8>>, Merged)>> {
+    fn existing(&self, path: &[u8]) -> Result<Option<Below>> {
         let real = self.stack.resolve(path)?;
         let merged = match real.last() {
             None => self.stack.root()?,

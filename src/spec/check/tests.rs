@@ -131,6 +131,7 @@ fn a_process_may_be_missing_and_capabilities_may_be_unknown() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one table")]
 fn problems_of_the_linux_object_are_named() {
     let table = [
         (
@@ -241,7 +242,8 @@ fn id_mappings_are_what_the_kernel_takes() {
     let map = |ranges: &[(u32, u32, u32)]| -> Value {
         ranges.iter().map(|(c, h, s)| json!({"containerID": c, "hostID": h, "size": s})).collect()
     };
-    let table: &[(&[(u32, u32, u32)], &str)] = &[
+    type Ranges = [(u32, u32, u32)];
+    let table: &[(&Ranges, &str)] = &[
         (&[(0, 100_000, 65536)], ""),
         (&[(0, 1000, 1), (1, 100_000, 65535)], ""),
         (&[(0, 1, 1), (5, 9, 0)], "linux.uidMappings[1].size: a range of 0 ids"),

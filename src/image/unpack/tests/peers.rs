@@ -110,14 +110,14 @@ proptest! {
             return Ok(());
         }
         let bytes = archive(&things);
-        let ours = flat(&[bytes.clone()], &Options::default(), &Heard::default()).unwrap();
+        let ours = flat(std::slice::from_ref(&bytes), &Options::default(), &Heard::default()).unwrap();
         prop_assert_eq!(comparable(&ours), comparable(&by_gnu_tar(&bytes, &[])));
     }
 
     #[test]
     fn no_bytes_make_the_reader_panic_or_leave_something(mut bytes in proptest::collection::vec(any::<u8>(), 0..2000), seed in any::<u64>()) {
         let options = Options { ids: crate::image::unpack::Ids::of_caller(), ..Options::default() };
-        let _ = flat(&[bytes.clone()], &options, &Heard::default());
+        let _ = flat(std::slice::from_ref(&bytes), &options, &Heard::default());
         // Bytes of a real archive with a few changed.
         let mut real = Tar::new().pax(&[("path", b"x/y"), ("size", b"3")]).file("a", "abc").dir("d").hard("h", "x/y").link("l", "d").end();
         for (number, byte) in bytes.drain(..).enumerate().take(8) {
@@ -165,7 +165,7 @@ fn archives_of_gnu_tar_in_all_its_formats_come_out_alike() {
         let output =
             Command::new("tar").args(format).args(["-cf", "-", "-C"]).arg(source.path()).arg(".").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let ours = flat(&[output.stdout.clone()], &Options::default(), &Heard::default()).unwrap();
+        let ours = flat(std::slice::from_ref(&output.stdout), &Options::default(), &Heard::default()).unwrap();
         let theirs = by_gnu_tar(&output.stdout, &[]);
         assert_eq!(ours.join("\n"), theirs.join("\n"), "{format:?}");
     }

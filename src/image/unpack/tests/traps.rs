@@ -215,6 +215,7 @@ fn hard_links_lead_to_files_of_the_image_or_nowhere() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one table")]
 fn whiteouts_hide_lower_entries_and_nothing_else() {
     let (dir, v) = outside();
     let base = || t().dir("d").file("d/a", "low").file("d/b", "low").dir("d/sub").file("d/sub/x", "low").end();
@@ -349,6 +350,7 @@ fn the_later_entry_wins() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one table")]
 fn archives_that_lie_are_refused_and_careless_ones_accepted() {
     let (dir, _) = outside();
     let sized = |size: Vec<u8>| t().raw(&Raw { size, ..Raw::new(b'0', "a") }, b"x").end();
@@ -443,8 +445,8 @@ fn uids_up_to_the_kernels_last_are_kept_by_root() {
     }
     let layer = t().pax(&[("uid", b"2147483647"), ("gid", b"4294967294")]).file("a", "1").end();
     for made in [
-        flat(&[layer.clone()], &Options::default(), &Heard::default()),
-        stacked(&[layer.clone()], &Options::default(), &Heard::default()),
+        flat(std::slice::from_ref(&layer), &Options::default(), &Heard::default()),
+        stacked(std::slice::from_ref(&layer), &Options::default(), &Heard::default()),
     ] {
         let lines = made.unwrap();
         assert!(lines.iter().any(|l| l.contains(" 2147483647:4294967294 ")), "{}", lines.join("\n"));
@@ -520,7 +522,7 @@ fn a_wrong_diff_id_digest_or_size_is_an_error_and_nothing_is_published() {
     let place = tempfile::tempdir().unwrap();
     let store = super::Store::open(place.path()).unwrap();
     let layer = t().file("a", "1").end();
-    let right = super::image(&store, &[layer.clone()]).remove(0);
+    let right = super::image(&store, std::slice::from_ref(&layer)).remove(0);
     let options = Options { ids: crate::image::unpack::Ids::of_caller(), ..Options::default() };
     let mut wrong_diff = right.clone();
     wrong_diff.diff_id = super::Digest::of(b"other");
@@ -528,7 +530,8 @@ fn a_wrong_diff_id_digest_or_size_is_an_error_and_nothing_is_published() {
         let fetch = move |_: &super::Descriptor| -> anyhow::Result<Box<dyn std::io::Read + Send>> {
             Ok(Box::new(std::io::Cursor::new(served.clone())))
         };
-        let made = crate::image::layers::prepare(&store, &[layer.clone()], &fetch, &options, &Heard::default());
+        let made =
+            crate::image::layers::prepare(&store, std::slice::from_ref(layer), &fetch, &options, &Heard::default());
         format!("{:#}", made.unwrap_err())
     };
     let error = attempt(&wrong_diff, Vec::new());
