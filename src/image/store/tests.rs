@@ -127,3 +127,32 @@ fn two_at_once_share_a_store() {
     drop(held);
     assert!(two.try_lock_layer(&digest).unwrap().is_some());
 }
+
+#[test]
+fn a_full_disk_is_an_error_and_nothing_is_published() {
+    use crate::image::layers::{Options, prepare};
+    use crate::image::unpack::tests::archive::Tar;
+    use crate::image::unpack::tests::{Heard, image as image_of, never};
+    let place = tempfile::tempdir().unwrap();
+    let small = place.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let alone = crate::sys::clone::unshare(libc::CLONE_NEWNS as u64).is_ok()
+        && crate::sys::mount::change_propagation("/", crate::sys::mount::Propagation::Private).is_ok();
+    let flags = rustix::mount::MountFlags::empty();
+    if !alone || rustix::mount::mount("tmpfs", &small, "tmpfs", flags, Some(c"size=2m")).is_err() {
+        return;
+    }
+    let store = Store::open(&small).unwrap();
+    let large = zstd::stream::encode_all(&Tar::new().file("a", &"x".repeat(9 << 20)).end()[..], 1).unwrap();
+    let image = image_of(&store, &[large]);
+    let error = prepare(&store, &image, &never, &Options::default(), &Heard::default()).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains("no space left on device") || error.contains("does not fit"), "{error}");
+    assert!(store.layer(&image[0].diff_id).is_none());
+    let error = store.put(&vec![7; 4 << 20]).unwrap_err();
+    assert!(format!("{error:#}").contains("no space left on device"), "{error:#}");
+    assert_eq!(store.names("ocicat/tmp").unwrap(), Vec::<String>::new());
+    assert_eq!(store.check().unwrap(), []);
+    drop(store);
+    rustix::mount::unmount(&small, rustix::mount::UnmountFlags::DETACH).unwrap();
+}

@@ -37,8 +37,8 @@ pub fn settle(root: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], pending: Pending)
     Ok(Settled::Done)
 }
 
-/// Components of a directory's real name, and where the merged tree has it.
-type Below = (Vec<Vec<u8>>, Merged);
+/// A directory of the merged tree: its parts without links, and the layers that have it.
+type Place = (Vec<Vec<u8>>, Merged);
 
 struct Settle<'a> {
     root: BorrowedFd<'a>,
@@ -145,7 +145,7 @@ impl Settle<'_> {
     }
 
     fn whiteouts(&mut self) -> Result<()> {
-        let mut last: Option<(Vec<u8>, Option<Below>)> = None;
+        let mut last: Option<(Vec<u8>, Option<Place>)> = None;
         for path in std::mem::take(&mut self.pending.whiteouts) {
             let parts: Vec<&[u8]> = components(&path).collect();
             let Some((name, parents)) = parts.split_last() else { continue };
@@ -171,7 +171,7 @@ impl Settle<'_> {
     }
 
     /// Where a directory of the merged tree is, if it is one.
-    fn existing(&self, path: &[u8]) -> Result<Option<Below>> {
+    fn existing(&self, path: &[u8]) -> Result<Option<Place>> {
         let real = self.stack.resolve(path)?;
         let merged = match real.last() {
             None => self.stack.root()?,
