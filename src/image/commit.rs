@@ -81,12 +81,9 @@ fn read_image(store: &Store, record: &Record) -> Result<(Manifest, ImageConfigur
 fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(Descriptor, Digest)>> {
     let blob = store.new_blob()?;
     let to = Layered::new(blob);
-    let owner = |uid, gid| {
-        Ok((
-            original(record.user_namespace.as_ref().map(|n| &n.0), uid, "uid")?,
-            original(record.user_namespace.as_ref().map(|n| &n.1), gid, "gid")?,
-        ))
-    };
+    let namespace = record.user_namespace.as_ref().filter(|_| !record.is_entered());
+    let owner =
+        |uid, gid| Ok((original(namespace.map(|n| &n.0), uid, "uid")?, original(namespace.map(|n| &n.1), gid, "gid")?));
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let written = match record.rootfs {
         Rootfs::Overlay => {

@@ -1,7 +1,7 @@
 //! Copies single files with everything that belongs to them: owner, mode, times, extended attributes, holes.
 
 use crate::image::tar::shown;
-use crate::image::unpack::{all_xattrs, by_descriptor, is_overlays};
+use crate::image::unpack::{all_xattrs, by_descriptor, is_overlays, privileged};
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags};
@@ -102,7 +102,7 @@ fn xattrs(source: &OsStr, copy: &OsStr) -> Result<()> {
         }
         match rustix::fs::lsetxattr(copy, name.as_slice(), &value, XattrFlags::empty()) {
             Ok(()) | Err(Errno::OPNOTSUPP) => {}
-            Err(Errno::PERM) if !rustix::process::geteuid().is_root() => {}
+            Err(Errno::PERM) if !privileged() => {}
             Err(errno) => {
                 Err(errno)
                     .asked(|| format!("setxattr {}", shown(&name)))

@@ -24,6 +24,7 @@ pub mod progress;
 pub mod pull;
 pub mod push;
 pub mod reference;
+pub mod rootless;
 pub mod store;
 pub mod tar;
 pub mod unpack;

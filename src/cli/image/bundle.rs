@@ -6,8 +6,9 @@ use super::container_flags::{CONTAINER, options, rootfs};
 use super::pull::{TRANSFER, image_for, prepared};
 use super::registry_flags::{PLATFORM, REGISTRY};
 use super::{Call, Ended};
-use crate::image::bundle::{Request, create};
+use crate::image::bundle::{Request, Rootfs, create};
 use crate::image::reference::Reference;
+use crate::image::rootless;
 use anyhow::{Context, Result};
 use std::path::Path;
 
@@ -38,14 +39,21 @@ fn run(call: &Call) -> Result<Ended> {
     let image = image_for(call, &store, &reference)?;
     let layers = prepared(call, &store, &reference, &image)?;
     let directory = Path::new(call.given.argument(1));
+    let mut rootfs = rootfs(&call.given)?;
+    let mut options = options(&call.given, &call.given.all("cmd"))?;
+    if let Some(mappings) = rootless::entered() {
+        // A mount would end with this process; the runtime will be started outside of its user namespace.
+        rootfs = Rootfs::Copy;
+        options.user_namespace.get_or_insert_with(|| mappings.clone());
+    }
     let request = Request {
         directory,
         reference: &reference.to_string(),
         manifest: &image.descriptor.digest,
         image: &image.configuration,
         layers: &layers,
-        rootfs: rootfs(&call.given)?,
-        options: &options(&call.given, &call.given.all("cmd"))?,
+        rootfs,
+        options: &options,
     };
     create(&store, &request).with_context(|| format!("bundle {}", directory.display()))?;
     Ok(Ended::Done)

@@ -26,6 +26,7 @@ mod unpack;
 
 use super::arguments::Given;
 use super::{Ended, output};
+use crate::image::rootless;
 use crate::image::store::Store;
 use anyhow::{Context, Result, anyhow};
 use command::Command;
@@ -65,10 +66,10 @@ impl Call {
     fn store(&self) -> Result<Store> {
         let named = self.given.owned::<PathBuf>("store");
         let named = named.or_else(|| std::env::var_os("OCICAT_IMAGE_STORE").map(PathBuf::from));
-        match named {
-            Some(path) => Store::open(&path),
-            None => Store::open(&default_store()?),
-        }
+        // Which store it is depends on who asks, who this process is afterwards on /etc/subuid.
+        let path = named.map_or_else(default_store, Ok)?;
+        rootless::enter().context("user namespace")?;
+        Store::open(&path)
     }
 
     /// Nothing but errors and what was asked for is printed.

@@ -3,6 +3,7 @@
 use super::Rootfs;
 use crate::config::IdMapping;
 use crate::image::digest::Digest;
+use crate::image::rootless;
 use crate::sys;
 use anyhow::{Context, Result};
 use rustix::fs::OFlags;
@@ -40,6 +41,11 @@ impl Record {
             .with_context(|| format!("{} is no bundle of ocicat-image", directory.display()))?;
         let bytes = sys::files::read_fd(file, 1 << 20).with_context(|| path.display().to_string())?;
         serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
+    }
+
+    /// True when this process is in the user namespace that the bundle is for.
+    pub(crate) fn is_entered(&self) -> bool {
+        self.user_namespace.is_some() && self.user_namespace.as_ref() == rootless::entered()
     }
 
     pub(super) fn write(&self, bundle: &OwnedFd) -> Result<()> {

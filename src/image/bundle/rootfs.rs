@@ -78,8 +78,8 @@ pub(super) fn copy(bundle: &OwnedFd, record: &Record, layers: &[OwnedFd]) -> Res
 /// Who owns a file of the image on disk.
 pub(super) fn owner(record: &Record) -> impl Fn(u32, u32) -> Result<(u32, u32)> {
     let ids = match &record.user_namespace {
-        // Who is not root owns the files himself, and the namespace maps him.
-        Some((uids, gids)) if rustix::process::geteuid().is_root() => {
+        // Who is not root owns the files himself, and the namespace maps him; within that namespace ids are the image's.
+        Some((uids, gids)) if rustix::process::geteuid().is_root() && !record.is_entered() => {
             Ids::Mapped { uids: uids.clone(), gids: gids.clone() }
         }
         _ => Ids::Kept,

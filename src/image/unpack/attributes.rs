@@ -19,12 +19,15 @@ const ROOTLESS: &str = "user.rootlesscontainers";
 pub(super) struct Attributes<'a> {
     ids: &'a Ids,
     root: bool,
+    /// Root of the host, who may set every attribute.
+    privileged: bool,
     said: BTreeSet<String>,
 }
 
 impl<'a> Attributes<'a> {
     pub(super) fn new(ids: &'a Ids) -> Attributes<'a> {
-        Attributes { ids, root: rustix::process::geteuid().is_root(), said: BTreeSet::new() }
+        let root = rustix::process::geteuid().is_root();
+        Attributes { ids, root, privileged: super::privileged(), said: BTreeSet::new() }
     }
 
     /// The owner that chown must give; `None` when a new file has it already.
@@ -104,7 +107,7 @@ impl<'a> Attributes<'a> {
                 Err(Errno::OPNOTSUPP) => {
                     self.say(progress, format!("extended attribute {}: the file system does not take it", shown(name)));
                 }
-                Err(Errno::PERM) if !self.root || (!takes_user && name.starts_with(b"user.")) => {
+                Err(Errno::PERM) if !self.privileged || (!takes_user && name.starts_with(b"user.")) => {
                     self.say(progress, format!("extended attribute {}: not permitted, left out", shown(name)));
                 }
                 Err(errno) => {

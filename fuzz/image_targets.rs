@@ -1,0 +1,49 @@
+//! What is fuzzed of images. The tests of `src/image/unpack` damage archives of their own, so there are no seeds here.
+
+use ocicat::image::configuration::ImageConfiguration;
+use ocicat::image::manifest;
+use ocicat::image::tar::{Entry, Reader};
+use ocicat::image::unpack::{self, Below, Ids, Limits, Source, Target};
+use ocicat::image::{manifest::Descriptor, progress::Quiet};
+use std::os::fd::AsFd;
+
+/// The tar reader: whatever the bytes, it ends and takes no more memory than its limit.
+pub fn tar(bytes: &[u8]) {
+    let mut reader = Reader::new(bytes, 1 << 16);
+    let mut entry = Entry::default();
+    while let Ok(true) = reader.next(&mut entry) {
+        assert!(entry.path.len() <= (1 << 16) + 512);
+        while let Ok(length @ 1..) = reader.data().map(<[u8]>::len) {
+            reader.consume(length);
+        }
+    }
+}
+
+/// A whole layer into a directory of its own, beside one that nobody may touch.
+pub fn layer(bytes: &[u8]) {
+    let place = std::env::temp_dir().join(format!("ocicat-fuzz-{}", std::process::id()));
+    let (root, outside) = (place.join("root"), place.join("outside"));
+    std::fs::create_dir_all(&root).expect("a directory");
+    std::fs::create_dir_all(&outside).expect("a directory");
+    let open = std::fs::File::open(&root).expect("the directory");
+    let limits = Limits { bytes: 1 << 20, entries: 1000, depth: 32, ..Limits::default() };
+    let ids = Ids::default();
+    for below in [Below::Nothing, Below::Tree, Below::Unknown] {
+        let owned = bytes.to_vec();
+        let source = Source {
+            reader: Box::new(std::io::Cursor::new(owned)),
+            descriptor: Descriptor::of("", bytes),
+            blob: None,
+            diff_id: ocicat::registry::Digest::of(bytes),
+        };
+        let _ = unpack::layer(source, Target { root: open.as_fd(), below, ids: &ids }, &limits, &Quiet);
+    }
+    assert_eq!(std::fs::read_dir(&outside).expect("the directory").count(), 0);
+    let _ = std::fs::remove_dir_all(&place);
+}
+
+/// Manifests, indexes and image configs.
+pub fn documents(bytes: &[u8]) {
+    let _ = manifest::parse(bytes, None);
+    let _ = ImageConfiguration::parse(bytes);
+}

@@ -1,0 +1,89 @@
+//! Somebody who is not root and has ranges in /etc/subuid: files get every owner of the ranges, and a container of the
+//! image sees them as the image says. The ranges are bound over /etc/subuid in a mount namespace of the test's.
+#![cfg(feature = "image")]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic, and its paths are its own"
+)]
+
+use ocicat::image::manifest::{Descriptor, media};
+use ocicat::image::store::Store;
+use ocicat::image::tar::{Entry, Writer};
+use ocicat::registry::Digest;
+use std::path::Path;
+use std::process::Command;
+
+fn have(programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    programs.iter().all(|program| std::env::split_paths(&path).any(|directory| directory.join(program).exists()))
+}
+
+/// A layout with one image, whose one file belongs to 33:44.
+fn layout(path: &Path) {
+    let store = Store::open(path).unwrap();
+    let mut tar = Writer::new(Vec::new());
+    tar.entry(&Entry { path: b"web".to_vec(), mode: 0o640, uid: 33, gid: 44, size: 1, ..Entry::default() }).unwrap();
+    tar.data(b"x").unwrap();
+    let layer = tar.finish().unwrap();
+    store.put(&layer).unwrap();
+    let config = serde_json::json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["x"]},
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer)]}});
+    let config = serde_json::to_vec(&config).unwrap();
+    store.put(&config).unwrap();
+    let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": media::MANIFEST,
+        "config": Descriptor::of(media::CONFIG, &config), "layers": [Descriptor::of(media::LAYER, &layer)]});
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    store.put(&manifest).unwrap();
+    store.tag("localhost/x:1", &Descriptor::of(media::MANIFEST, &manifest)).unwrap();
+}
+
+/// What nobody does, with 65536 ids from 300000 on.
+const SCRIPT: &str = r#"
+set -e
+cd "$1"
+echo 65534:300000:65536 > ranges
+for file in /etc/subuid /etc/subgid; do test -e $file || exit 77; mount --bind ranges $file; done
+chown -R 65534:65534 store out
+chmod 755 .
+image="setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=$1/out XDG_RUNTIME_DIR=$1/out $2 --quiet --store $1/store"
+$image unpack localhost/x:1 out/tree
+$image bundle localhost/x:1 out/bundle
+stat -c '%u:%g %a' out/tree/web out/bundle/rootfs/web
+grep -c 300000 out/bundle/config.json
+$image commit out/bundle localhost/x:2
+$image remove out/bundle
+$image rm localhost/x:1
+$image rm localhost/x:2
+$image gc
+ls store/ocicat/layers out
+"#;
+
+#[test]
+fn files_have_the_owners_of_the_callers_ranges() {
+    let tools = ["unshare", "setpriv", "newuidmap", "newgidmap", "mount", "sh", "stat"];
+    if !rustix::process::geteuid().is_root() || !have(&tools) {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    layout(&place.path().join("store"));
+    std::fs::create_dir(place.path().join("out")).unwrap();
+    let copy = place.path().join("ocicat-image");
+    std::fs::copy(env!("CARGO_BIN_EXE_ocicat-image"), &copy).unwrap();
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh"])
+        .arg(place.path())
+        .arg(&copy)
+        .output()
+        .unwrap();
+    if output.status.code() == Some(77) {
+        return;
+    }
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    assert!(said.starts_with("300032:300043 640\n300032:300043 640\n2\n"), "{said}");
+    assert!(said.ends_with("out:\ntree\n\nstore/ocicat/layers:\n"), "{said}");
+}
