@@ -9,8 +9,9 @@ use rustix::fs::OFlags;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long processes that are on their way out may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long processes that are on their way out may take: the init of a pid namespace is there until somebody has reaped
+/// every process of it, also those whose parents are outside (zap_pid_ns_processes() in the kernel).
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Paths {
     /// Removes the cgroup with its sub-cgroups, and the parents that were made for it unless others use them by now.

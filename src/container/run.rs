@@ -41,5 +41,6 @@ fn started(made: &Made) -> Result<()> {
     }
     // It is made: hooks, and everybody else while we look after it, may work on it.
     made.directory.unlock()?;
+    start::let_program_begin(&made.config, &made.spawned.child.pidfd)?;
     start::after_start(&made.config, &status::state(&made.record, Status::Running))
 }

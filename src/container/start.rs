@@ -39,9 +39,20 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     }
     drop(outcome);
     let state = status::state(&found.record, Status::Running);
+    let_program_begin(&config, &init)?;
     // A hook may call the runtime itself, and one that hangs must not keep others from the container.
     found.directory.unlock()?;
     after_start(&config, &state).inspect_err(|_| drop(delete::destroy_again(&found)))
+}
+
+/// Poststart hooks come after the program was executed (runtime.md, "Lifecycle", 9). The kernel tells of the execve before
+/// the program's first instruction; a program that ends at once is seen to have ended before the first hook.
+pub(super) fn let_program_begin(config: &Config, init: &OwnedFd) -> Result<()> {
+    const MOMENT_MS: i32 = 20;
+    match config.hooks.as_ref().is_some_and(|hooks| !hooks.poststart.is_empty()) {
+        true => Ok(pidfd::wait_end(init, MOMENT_MS).map(drop)?),
+        false => Ok(()),
+    }
 }
 
 /// Lets init go: the fifo vanishes first, so that nobody can do it twice.

@@ -140,7 +140,13 @@ pub fn make_directory(plan: &Plan, root: BorrowedFd<'_>) -> Result<()> {
 /// the user of the container may enter (EACCES) is tried once more after the change of user.
 pub fn enter_directory(plan: &Plan) -> Result<()> {
     let shown = plan.directory.to_string_lossy();
-    rustix::process::chdir(plan.directory.as_c_str()).asked(|| format!("chdir {shown}")).context("process.cwd")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let here = rustix::fs::CWD;
+    // No magic link: /proc/self/fd/7 is no directory of the container, wherever it leads.
+    let directory =
+        rustix::fs::openat2(here, plan.directory.as_c_str(), flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+    let directory = directory.asked(|| format!("chdir {shown}")).context("process.cwd")?;
+    rustix::process::fchdir(&directory).asked(|| format!("chdir {shown}")).context("process.cwd")?;
     let inside = rustix::process::getcwd(Vec::new()).is_ok_and(|path| path.to_bytes().starts_with(b"/"));
     if !inside {
         let _ = rustix::process::chdir(c"/");

@@ -12,6 +12,8 @@ use crate::sys::launcher::{self, Outcome};
 use crate::sys::{self, Errno, channel};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -50,16 +52,18 @@ pub struct Failure {
 
 impl Failure {
     /// Takes an error apart.
+    ///
+    /// Each part is kept short enough for the whole to fit one message.
     pub fn new(step: &str, error: &anyhow::Error) -> Failure {
         let mut places: Vec<String> = Vec::new();
         let mut call = None;
         for cause in error.chain() {
             match cause.downcast_ref::<sys::Error>() {
                 Some(failed) => {
-                    call = Some((failed.call.clone(), failed.errno.0));
+                    call = Some((shortened(&failed.call), failed.errno.0));
                     break;
                 }
-                None => places.push(cause.to_string()),
+                None => places.push(shortened(&cause.to_string())),
             }
         }
         Failure { step: step.to_owned(), places, call }
@@ -79,15 +83,30 @@ impl Failure {
 /// The call of the error that says that the launcher could not execute the program.
 pub const EXECVE: &str = "execve";
 
+/// The beginning of a text that somebody may have made very long (a path of config.json).
+fn shortened(text: &str) -> String {
+    const ENOUGH: usize = 700;
+    match text.char_indices().nth(ENOUGH) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// A connected pair of ends.
 pub fn pair() -> Result<(Parent, ChildEnd)> {
     let (parent, child) = channel::pair()?;
-    Ok((Parent(parent), ChildEnd(child)))
+    Ok((Parent { socket: parent, early: RefCell::default() }, ChildEnd(child)))
 }
 
 /// The parent's end.
 #[derive(Debug)]
-pub struct Parent(OwnedFd);
+pub struct Parent {
+    socket: OwnedFd,
+    /// What init said before its helper had told of it: they write to the same socket.
+    early: RefCell<VecDeque<Message>>,
+}
+
+type Message = (Vec<u8>, Vec<OwnedFd>);
 
 /// What came with `Ready`.
 #[derive(Debug, Default)]
@@ -101,11 +120,17 @@ pub struct Ready {
 impl Parent {
     /// Waits for the helper's message: init's number and pidfd.
     pub fn cloned(&self) -> Result<sys::clone::Child> {
-        match self.ask()? {
-            (Ask::Cloned(pid), mut fds) => {
-                Ok(sys::clone::Child { pid, pidfd: fds.pop().context("the pidfd of init is missing")? })
+        loop {
+            let Some((bytes, mut fds)) = channel::receive(&self.socket)? else {
+                // The helper is gone without an init: what it said last is the reason.
+                return self.ask().and_then(|(ask, _)| unexpected(&ask));
+            };
+            match serde_json::from_slice(&bytes).context("a message of init is garbled")? {
+                Ask::Cloned(pid) => {
+                    return Ok(sys::clone::Child { pid, pidfd: fds.pop().context("the pidfd of init is missing")? });
+                }
+                _ => self.early.borrow_mut().push_back((bytes, fds)),
             }
-            (other, _) => unexpected(&other),
         }
     }
 
@@ -139,19 +164,24 @@ impl Parent {
 
     /// Answers: go on.
     pub fn done(&self) -> Result<()> {
-        channel::send(&self.0, b"done", &[]).context("the container's init is gone")
+        channel::send(&self.socket, b"done", &[]).context("the container's init is gone")
     }
 
     /// Waits for the execve: `None` when it succeeded (the descriptor closed with it), else what init said last.
     pub fn executed(&self) -> Result<Option<anyhow::Error>> {
-        match channel::receive(&self.0)? {
+        match self.next()? {
             None => Ok(None),
             Some((bytes, _)) => Ok(Some(launcher_or_failure(&bytes))),
         }
     }
 
+    fn next(&self) -> Result<Option<Message>> {
+        let early = self.early.borrow_mut().pop_front();
+        Ok(if early.is_some() { early } else { channel::receive(&self.socket)? })
+    }
+
     fn ask(&self) -> Result<(Ask, Vec<OwnedFd>)> {
-        let (bytes, fds) = channel::receive(&self.0)?.ok_or(Gone)?;
+        let (bytes, fds) = self.next()?.ok_or(Gone)?;
         match serde_json::from_slice(&bytes).context("a message of init is garbled")? {
             Ask::Failed(failure) => Err(failure.into_error()),
             ask => Ok((ask, fds)),
@@ -161,7 +191,7 @@ impl Parent {
 
 impl AsFd for Parent {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
