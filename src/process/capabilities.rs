@@ -144,18 +144,20 @@ pub fn keep() -> Result<()> {
 }
 
 /// Makes everything permitted effective again: the change from user 0 to another one has cleared the effective set.
-pub fn raise() -> Result<()> {
+/// Answers with the sets as they are then.
+pub fn raise() -> Result<Sets> {
     let now = credentials::capabilities()?;
-    if now.effective != now.permitted {
-        credentials::set_capabilities(Sets { effective: now.permitted, ..now })?;
+    let raised = Sets { effective: now.permitted, ..now };
+    if now != raised {
+        credentials::set_capabilities(raised)?;
     }
-    Ok(())
+    Ok(raised)
 }
 
 /// Installs the final sets and answers with warnings: what could not be granted, what could not be made ambient.
-pub fn apply_final(plan: &Plan) -> Result<Vec<String>> {
+/// `now` are the sets that [`raise`] left: a filter that is already loaded may forbid to ask for them.
+pub fn apply_final(plan: &Plan, now: Sets) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
-    let now = credentials::capabilities()?;
     let permitted = plan.permitted & now.permitted;
     let wanted = Sets {
         permitted,
@@ -258,7 +260,7 @@ mod tests {
             keep().map_err(text)?;
             credentials::set_uid(uid).map_err(|e| e.to_string())?;
             raise().map_err(text)?;
-            let warnings = apply_final(&plan).map_err(text)?;
+            let warnings = apply_final(&plan, credentials::capabilities().unwrap()).map_err(text)?;
             let status = std::fs::read_to_string("/proc/self/status").unwrap();
             let value = |name: &str| {
                 let line = status.lines().find(|line| line.starts_with(name)).unwrap();

@@ -201,7 +201,7 @@ pub struct Gone;
 
 impl std::fmt::Display for Gone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the container's init ended without a word")
+        f.write_str("the process ended without a word")
     }
 }
 
@@ -261,8 +261,13 @@ impl ChildEnd {
 
     /// Says what failed; the parent takes everything back.
     pub fn failed(&self, step: &str, error: &anyhow::Error) {
-        // A parent that is gone needs no word.
-        let _ = self.say(&Ask::Failed(Failure::new(step, error)), &[]);
+        let ask = Ask::Failed(Failure::new(step, error));
+        // A parent that is gone needs no word. A filter that forbids sendmsg(2) may allow write(2).
+        if self.say(&ask, &[]).is_err()
+            && let Ok(bytes) = serde_json::to_vec(&ask)
+        {
+            let _ = sys::files::write_fd(&self.0, &bytes);
+        }
     }
 
     fn say(&self, ask: &Ask, descriptors: &[BorrowedFd<'_>]) -> Result<()> {

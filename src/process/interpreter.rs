@@ -9,6 +9,9 @@ const HEAD: usize = 256;
 
 /// An error text when the file at `path` needs a file that does not exist. What cannot be read is left to the kernel.
 pub(super) fn check(path: &CStr) -> Result<(), String> {
+    if leads_to_runtime(path) {
+        return Err(RUNTIME.to_owned());
+    }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return Ok(()) };
     let mut head = [0u8; HEAD];
@@ -30,6 +33,9 @@ fn first_line(line: &[u8]) -> Result<(), String> {
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let word = line.split(|byte| matches!(byte, b' ' | b'\t' | 0)).find(|word| !word.is_empty()).unwrap_or_default();
     let Ok(name) = CString::new(word) else { return Ok(()) };
+    if leads_to_runtime(&name) {
+        return Err(format!("its interpreter: {RUNTIME}"));
+    }
     if word.is_empty() || !missing(&name) {
         return Ok(());
     }
@@ -40,6 +46,19 @@ fn first_line(line: &[u8]) -> Result<(), String> {
         )),
         None => Err(format!("the interpreter {shown} of its first line is missing: stat {shown}")),
     }
+}
+
+const RUNTIME: &str = "a link to /proc/self/exe names the runtime, and the container has no such program";
+
+/// True for a magic link to this very program, /proc/self/exe: what it would start is the launcher, over and over.
+fn leads_to_runtime(path: &CStr) -> bool {
+    use rustix::fs::{CWD, ResolveFlags, openat2, stat};
+    let plain = openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+    if !matches!(plain, Err(rustix::io::Errno::LOOP)) {
+        return false;
+    }
+    let (Ok(named), Ok(own)) = (stat(path), stat(c"/proc/self/exe")) else { return false };
+    (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
 }
 
 fn missing(name: &CStr) -> bool {

@@ -7,7 +7,8 @@ use super::handshake::{self, ChildEnd, Parent};
 use super::plan::Plan;
 use super::settle;
 use super::spawn::{Spawned, set_oom_score, survive_only_with_parent};
-use super::{init, scheduling, signals, terminal};
+use super::terminal::{self, Terminal};
+use super::{init, scheduling, signals};
 use crate::namespaces::Kind;
 use crate::sys::{clone, files, proc};
 use anyhow::{Context, Result};
@@ -63,7 +64,9 @@ fn handed_over(parent: &Parent, helper: &clone::Child) -> Result<clone::Child> {
 
 fn main(plan: &Plan, given: Given<'_>, end: &ChildEnd) -> ! {
     let mut at = "birth";
-    let error = match live(plan, given, end, &mut at) {
+    // Lives until the failure is told: the end of its master would hang up on this very process.
+    let mut terminal = None;
+    let error = match live(plan, given, end, &mut at, &mut terminal) {
         Ok(never) => match never {},
         Err(error) => error,
     };
@@ -73,7 +76,13 @@ fn main(plan: &Plan, given: Given<'_>, end: &ChildEnd) -> ! {
 
 enum Never {}
 
-fn live(plan: &Plan, mut given: Given<'_>, end: &ChildEnd, at: &mut &'static str) -> Result<Never> {
+fn live(
+    plan: &Plan,
+    mut given: Given<'_>,
+    end: &ChildEnd,
+    at: &mut &'static str,
+    terminal: &mut Option<Terminal>,
+) -> Result<Never> {
     survive_only_with_parent(end.as_fd())?;
     signals::reset()?;
     *at = "oom score";
@@ -101,7 +110,7 @@ fn live(plan: &Plan, mut given: Given<'_>, end: &ChildEnd, at: &mut &'static str
     *at = "session";
     proc::new_session()?;
     *at = "process";
-    become_process(plan, end, at)
+    become_process(plan, end, at, terminal)
 }
 
 fn enter(given: &Given<'_>) -> Result<()> {
@@ -132,10 +141,15 @@ fn clone_inside(end: &ChildEnd) -> Result<()> {
     }
 }
 
-fn become_process(plan: &Plan, end: &ChildEnd, at: &mut &'static str) -> Result<Never> {
+fn become_process(
+    plan: &Plan,
+    end: &ChildEnd,
+    at: &mut &'static str,
+    terminal: &mut Option<Terminal>,
+) -> Result<Never> {
     let rooted = end.born().isolated(false)?.rooted(false)?;
     let root = settle::own_root()?;
-    let terminal = plan.terminal.as_ref().map(|plan| terminal::open(root.as_fd(), plan)).transpose()?;
+    *terminal = plan.terminal.as_ref().map(|plan| terminal::open(root.as_fd(), plan)).transpose()?;
     let settled = settle::settle(plan, root.as_fd(), terminal.as_ref(), end.as_fd())?;
     // Before the last answer: after it the parent may be gone at once, and its death must not be ours. If it dies
     // before the answer, the end of the socket says so.
@@ -145,7 +159,7 @@ fn become_process(plan: &Plan, end: &ChildEnd, at: &mut &'static str) -> Result<
     *at = "ready";
     let master = terminal.as_ref().map(|terminal| terminal.master.as_fd());
     rooted.waiting(master, listener.as_ref().map(|fd| fd.as_fd()))?;
-    drop((terminal, listener, root));
+    drop((terminal.take(), listener, root));
     *at = "execve";
     Err(settled.launch(plan))
 }

@@ -22,6 +22,8 @@ pub(super) struct Settled {
     _procfs: Option<Procfs>,
     landlock: Option<OwnedFd>,
     execute: execute::Plan,
+    /// What it has before the last change of capabilities.
+    capabilities: sys::credentials::Sets,
 }
 
 /// Takes the process through everything that `create` promises. `root` opens the container's root, `terminal` is its
@@ -66,12 +68,12 @@ pub(super) fn settle(
     }
     let entered = execute::try_enter_directory(&execute)?;
     limits::apply(&plan.limits)?;
-    become_user(plan)?;
+    let capabilities = become_user(plan)?;
     if !entered {
         execute::enter_directory(&execute)?;
     }
     let program = execute::find(&execute)?;
-    Ok(Settled { launcher, program, _procfs: procfs, landlock, execute })
+    Ok(Settled { launcher, program, _procfs: procfs, landlock, execute, capabilities })
 }
 
 fn launcher(plan: &Plan, procfs: Option<&Procfs>, outcome: BorrowedFd<'_>) -> Result<Launcher> {
@@ -87,7 +89,7 @@ fn launcher(plan: &Plan, procfs: Option<&Procfs>, outcome: BorrowedFd<'_>) -> Re
     Ok(Launcher::new(&launcher::Options { label, outcome: Some(outcome) })?)
 }
 
-fn become_user(plan: &Plan) -> Result<()> {
+fn become_user(plan: &Plan) -> Result<sys::credentials::Sets> {
     if plan.no_new_privileges {
         sys::credentials::set_no_new_privileges()?;
     }
@@ -97,13 +99,13 @@ fn become_user(plan: &Plan) -> Result<()> {
     // The change of user made the kernel forget both.
     proc::die_with_parent()?;
     proc::hide()?;
-    capabilities::raise()?;
+    let raised = capabilities::raise()?;
     if !plan.filter_before_capabilities() {
-        capabilities::apply_final(&plan.capabilities)?;
+        capabilities::apply_final(&plan.capabilities, raised)?;
         // A process without capabilities that it had may be traced again: commit_creds() resets this too.
         proc::hide()?;
     }
-    Ok(())
+    Ok(raised)
 }
 
 impl Settled {
@@ -131,7 +133,7 @@ impl Settled {
             self.confine(plan)?;
         }
         if plan.filter_before_capabilities() {
-            capabilities::apply_final(&plan.capabilities)?;
+            capabilities::apply_final(&plan.capabilities, self.capabilities)?;
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ mod errors;
 mod exec;
 mod filters;
 mod hooks;
+mod hostile;
 mod lifecycle;
 mod listing;
 mod mounts;
