@@ -58,8 +58,8 @@ fn read(mut bytes: &[u8]) -> Option<Result<Plan>> {
         return None;
     }
     let listener = match (path, metadata.map(String::from_utf8).transpose()) {
-        (_, Err(_)) => return None,
-        (None, Ok(_)) => None,
+        (_, Err(_)) | (None, Ok(Some(_))) => return None,
+        (None, Ok(None)) => None,
         (Some(path), Ok(metadata)) => Some(Listener { path: std::ffi::OsString::from_vec(path).into(), metadata }),
     };
     if program.0.is_empty() {
