@@ -4,7 +4,7 @@ use super::attach;
 use super::freeze::is_frozen_directory;
 use super::path::{Hierarchy, Paths};
 use super::plan::Plan;
-use super::processes::processes_in;
+use super::processes::{processes_in, value_of};
 use super::remove::remove_tree;
 use super::scope;
 use super::sheet::{Absent, Version, Write};
@@ -59,6 +59,7 @@ impl Made {
             if plan.unit.is_none() || !cgroupfs::exists(&hierarchy.directory) {
                 make_directory(hierarchy, &mut self.made).with_context(|| hint_for(hierarchy))?;
             }
+            refuse_frozen_parent(hierarchy)?;
         }
         for hierarchy in plan.paths.hierarchies.iter().filter(|h| h.is_unified()) {
             // What is delegated has its controllers from systemd, except those that it does not know.
@@ -203,6 +204,21 @@ pub(super) fn refuse_occupied(paths: &Paths) -> Result<()> {
     // These are where `kill` finds its victims; `make` looks at all of them.
     let deadly = paths.hierarchies.iter().filter(|h| h.is_unified() || h.has("freezer"));
     deadly.filter(|h| cgroupfs::exists(&h.directory)).try_for_each(refuse_occupied_directory)
+}
+
+/// Refuses a place below a frozen cgroup: init would stand still with it, and `create` wait for ever.
+fn refuse_frozen_parent(hierarchy: &Hierarchy) -> Result<()> {
+    let Some(parent) = hierarchy.directory.parent().filter(|parent| **parent != *hierarchy.mount) else {
+        return Ok(());
+    };
+    let frozen = if hierarchy.is_unified() {
+        let events = files::read_text(parent.join("cgroup.events")).unwrap_or_default();
+        value_of(&events, "frozen") == Some(1)
+    } else {
+        is_frozen_directory(hierarchy)
+    };
+    anyhow::ensure!(!frozen, "cgroup {} is frozen; hint: thaw it first", parent.display());
+    Ok(())
 }
 
 fn refuse_occupied_directory(hierarchy: &Hierarchy) -> Result<()> {

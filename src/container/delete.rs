@@ -64,6 +64,10 @@ fn take_over(directory: &Directory, force: bool) -> Result<()> {
         {
             let _ = pidfd::send_signal(process, libc::SIGKILL);
         }
+        if let Some(paths) = record.cgroups.as_ref().filter(|_| force) {
+            // A frozen init cannot follow its creator into death, and it holds the lock too.
+            paths.kill()?;
+        }
         return directory.lock();
     }
     Ok(())

@@ -50,8 +50,13 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
     let supervisor = if request.detach { None } else { Some(signals::Supervisor::prepare(false)?) };
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let spawned = born(runtime, &found, &config, request, &plan)?;
-    let terminal =
-        talk(&spawned, &found, request, &plan, console.as_ref()).inspect_err(|_| end(&spawned.child.pidfd))?;
+    let terminal = talk(&spawned, &found, request, &plan, console.as_ref())
+        .inspect_err(|_| end(&spawned.child.pidfd))
+        .map_err(|error| match found.init() {
+            // It died with its container.
+            Err(gone) if error.is::<handshake::Gone>() => gone,
+            _ => error,
+        })?;
     if let Some(error) = spawned.parent.executed()? {
         end(&spawned.child.pidfd);
         return Err(failure::translate(&process, error));

@@ -216,3 +216,19 @@ fn after_a_failing_create_container_hook_the_poststop_hooks_run() {
     container.create().fails("hooks.createContainer[0]");
     assert_eq!(fs::read_to_string(seen).unwrap(), "poststop\n");
 }
+
+#[test]
+fn a_place_below_a_frozen_cgroup_is_refused_and_not_waited_for() {
+    need!(host::is_root() && host::v1("freezer"), "needs the version 1 freezer");
+    let container = Container::new();
+    let place = json!(format!("/{0}-frozen/{0}", container.id));
+    let parent = host::cgroup_dir("freezer", &format!("{}-frozen", container.id)).unwrap();
+    fs::create_dir(&parent).unwrap();
+    fs::write(parent.join("freezer.state"), "FROZEN").unwrap();
+    let container = container.set("/linux/cgroupsPath", place);
+    container.write();
+    let outcome = quickly(&container, &["create", &container.id]);
+    fs::write(parent.join("freezer.state"), "THAWED").unwrap();
+    fs::remove_dir(&parent).unwrap();
+    assert!(outcome.code != 0 && (outcome.err.contains("frozen") || !ours()), "{outcome}");
+}
