@@ -60,18 +60,25 @@ impl Killer {
         Killer { random: Random::new(), usually: begin.elapsed(), at_work: 0, tries: 0 }
     }
 
-    /// Lets the call run for a part of its usual life and kills it.
-    fn kill(&mut self, mut child: Child) {
+    /// Lets the call run for a part of its usual life and kills it. Gives the processes that it had made.
+    fn kill(&mut self, mut child: Child) -> Vec<u32> {
+        let mut made = Vec::new();
         let begin = Instant::now();
         let moment = self.usually.mul_f64(1.1 * self.random.fraction());
         self.tries += 1;
         if outcome::ends_within(&child, moment) {
             self.usually = (self.usually * 3 + begin.elapsed()) / 4;
         } else {
+            // Stopped first, so that what it had made can be read.
+            kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
+            let children =
+                std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap_or_default();
+            made.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
             kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
             self.at_work += 1;
         }
         child.wait().unwrap();
+        made
     }
 
     /// Whether there were this many kills at work, or enough tries.
@@ -209,14 +216,14 @@ fn exec_killed_at_any_moment_leaves_the_container_as_it_was() {
     let mut killer = Killer::new(quiet(container.command(&words), &container));
     let wanted = tries(60);
     while !killer.done(wanted) {
-        killer.kill(quiet(container.command(&words), &container));
+        // What it had begun dies with it or ends by itself, and is ours to reap: a pid namespace cannot end before.
+        for pid in killer.kill(quiet(container.command(&words), &container)) {
+            container::wait_pid(pid);
+        }
         assert_eq!((container.status(), container.pid()), ("running".to_owned(), pid));
     }
     container.exec(&["echo", "alive"]).says("alive");
     // What a killed exec had begun inside is gone too: only the first process is there.
-    for pid in host::processes_of(&container.id, &container.rootfs()).into_iter().filter(|found| *found != pid) {
-        container::wait_pid(pid);
-    }
     let pids = container.call(&["ps", "--format", "json", &container.id]).ok().json();
     assert_eq!(pids, json!([pid]));
     killer.report("exec", wanted);

@@ -509,6 +509,18 @@ impl Container {
         Some(text.trim().to_owned())
     }
 
+    /// Waits until no process of the container is left: what was killed may need a moment to end.
+    #[track_caller]
+    pub fn no_process(&self) {
+        for pid in host::processes_of(&self.id, &self.rootfs()) {
+            let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+            if let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) {
+                assert!(readable_within(&fd, Duration::from_secs(5)), "process {pid:?} lives on");
+            }
+        }
+        assert_eq!(host::processes_of(&self.id, &self.rootfs()).len(), 0);
+    }
+
     /// What is left of the container: state, cgroups, mounts, processes.
     pub fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();

@@ -112,7 +112,7 @@ fn kill_all_reaches_every_process() {
         assert!(outcome.code == 0 || outcome.err.contains("not running"), "{outcome}");
     }
     container::wait_pid(pid);
-    assert!(host::processes_of(&container.id, &container.rootfs()).is_empty());
+    container.no_process();
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn killing_the_first_process_ends_all_of_its_pid_namespace() {
     let container = container.shell("sleep 1000 & sleep 1000 & echo up > /ready; wait").detached();
     assert_eq!(ready.line(), "up");
     container.end();
-    assert!(host::processes_of(&container.id, &container.rootfs()).is_empty());
+    container.no_process();
 }
 
 #[test]
