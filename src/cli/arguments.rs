@@ -223,7 +223,7 @@ mod tests {
             ("create web --no-pivot", "no-pivot=true | web"),
             ("create --no-pivot=false web", "no-pivot=false | web"),
             ("create -- -web", " | -web"),
-            ("restore -no-subreaper --detach web", "no-subreaper=true detach=true | web"),
+            ("run -no-subreaper --detach web", "no-subreaper=true detach=true | web"),
             ("kill web 15", " | web 15"),
             ("kill --all web KILL", "all=true | web KILL"),
             ("kill web KILL -a", "all=true | web KILL"),
@@ -242,7 +242,7 @@ mod tests {
             ("ps --format json web", "format=json | web"),
             ("ps web -ef --forest", " | web -ef --forest"),
             ("delete -f web", "force=true | web"),
-            ("checkpoint --help", "help"),
+            ("create --help", "help"),
             ("exec -h", "help"),
         ];
         for (line, expected) in table {
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn wrong_command_lines_are_refused_in_words_that_callers_match() {
         let table = [
-            ("restore --lsm-mount-context", "flag needs an argument: -lsm-mount-context; hint: ocicat restore --help"),
+            ("exec --process-label", "flag needs an argument: -process-label; hint: ocicat exec --help"),
             ("create --nope web", "flag provided but not defined: -nope; hint: ocicat create --help"),
             (
                 "create --no-pivot=maybe web",

@@ -45,7 +45,7 @@ fn run(invocation: &Invocation) -> Result<Ended> {
     Ok(Ended::Done)
 }
 
-/// What `create`, `run` and `restore` have in common.
+/// What `create` and `run` have in common.
 pub(super) fn request(given: &Given) -> Result<Create> {
     Ok(Create {
         id: given.argument(0).to_owned(),

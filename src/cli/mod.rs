@@ -13,7 +13,6 @@ mod log;
 mod output;
 
 mod check;
-mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -23,7 +22,6 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
-mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -55,8 +53,6 @@ pub const COMMANDS: &[Command] = &[
     resume::COMMAND,
     update::COMMAND,
     events::COMMAND,
-    checkpoint::COMMAND,
-    restore::COMMAND,
     spec::COMMAND,
     features::COMMAND,
     check::COMMAND,

@@ -145,14 +145,17 @@ pub fn enter_directory(plan: &Plan) -> Result<()> {
     // No magic link: /proc/self/fd/7 is no directory of the container, wherever it leads.
     let directory =
         rustix::fs::openat2(here, plan.directory.as_c_str(), flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+    let outside = || {
+        let _ = rustix::process::chdir(c"/");
+        anyhow::anyhow!("process.cwd: {shown} is outside of the container's root filesystem")
+    };
+    if matches!(directory, Err(rustix::io::Errno::LOOP)) {
+        return Err(outside());
+    }
     let directory = directory.asked(|| format!("chdir {shown}")).context("process.cwd")?;
     rustix::process::fchdir(&directory).asked(|| format!("chdir {shown}")).context("process.cwd")?;
     let inside = rustix::process::getcwd(Vec::new()).is_ok_and(|path| path.to_bytes().starts_with(b"/"));
-    if !inside {
-        let _ = rustix::process::chdir(c"/");
-        bail!("process.cwd: {shown} is outside of the container's root filesystem");
-    }
-    Ok(())
+    if inside { Ok(()) } else { Err(outside()) }
 }
 
 /// [`enter_directory`], but false instead of an error where the caller may not enter it.
