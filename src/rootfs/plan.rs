@@ -102,10 +102,6 @@ pub fn plan(request: &Request<'_>) -> Result<Plan> {
     let root = request.config.root.as_ref().context("root is missing")?;
     ensure!(!root.path.as_os_str().is_empty(), "root.path is empty");
     let root_propagation = root_propagation(linux.rootfs_propagation.as_deref())?;
-    if let Some(label) = linux.mount_label.as_ref().filter(|label| !label.is_empty() && !request.host.selinux) {
-        // runtime.md, "create": what is set must be applied, or it is an error.
-        bail!("linux.mountLabel: {label:?} cannot be applied, SELinux is not enabled on this host");
-    }
     let facts = facts(request, linux, root_propagation);
     let mut mounts = Vec::with_capacity(request.config.mounts.len());
     for (index, mount) in request.config.mounts.iter().enumerate() {
@@ -142,7 +138,9 @@ fn facts(request: &Request<'_>, linux: &Linux, root_propagation: Option<(Propaga
     let new = |kind: &str| namespace(kind).is_some_and(|namespace| is_new(namespace.path.as_deref()));
     let joins = |kind: &str| namespace(kind).is_some_and(|namespace| !is_new(namespace.path.as_deref()));
     let mapped = request.new_user_namespace && !linux.uid_mappings.is_empty() && !linux.gid_mappings.is_empty();
-    let label = linux.mount_label.as_ref().filter(|label| !label.is_empty());
+    // Without SELinux no mount has a context, so none can be missing: the label that confines is the process', and that
+    // one is an error where it cannot be applied (`process::lsm`). crun decides alike.
+    let label = linux.mount_label.as_ref().filter(|label| !label.is_empty() && request.host.selinux);
     let label_kind = request.config.annotations.get("run.oci.mount_context_type").map_or("context", String::as_str);
     Facts {
         user_namespace: request.new_user_namespace || joins("user") || request.host.rootless(),
