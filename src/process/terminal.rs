@@ -92,9 +92,11 @@ fn own(file: impl AsFd, uid: u32) -> sys::Result<()> {
 
 /// Makes the slave the controlling terminal and the standard streams of the calling process, in a session of its own.
 pub fn attach(slave: &OwnedFd) -> Result<()> {
-    let own = rustix::process::getpid();
-    if rustix::process::getsid(None) != Ok(own) {
-        rustix::process::setsid().asked(|| "setsid".to_owned()).context("process.terminal")?;
+    // EPERM: a leader already. Not asked with getsid(2), which answers 0 where the leader of the session is outside of
+    // the pid namespace, and rustix takes no 0 for a process.
+    match rustix::process::setsid() {
+        Ok(_) | Err(rustix::io::Errno::PERM) => {}
+        Err(errno) => return Err(errno).asked(|| "setsid".to_owned()).context("process.terminal"),
     }
     rustix::process::ioctl_tiocsctty(slave).asked(|| "ioctl TIOCSCTTY".to_owned()).context("process.terminal")?;
     for stream in 0..3 {
@@ -183,6 +185,21 @@ mod tests {
             Ok(format!("{}x{} owner {owner} foreground {foreground} {text:?}", size.ws_col, size.ws_row))
         });
         assert_eq!(said.unwrap(), "33x7 owner 1234 foreground true \"hello\\r\\n\"");
+    }
+
+    #[test]
+    fn a_terminal_is_attached_where_the_leader_of_the_session_is_outside_of_the_pid_namespace() {
+        let said = in_child(|| {
+            let plan = Plan { size: None, uid: 0 };
+            let terminal = open(root().as_fd(), &plan).map_err(|e| format!("{e:#}"))?;
+            sys::clone::unshare(libc::CLONE_NEWPID as u64).map_err(|e| e.to_string())?;
+            let first = sys::forked::start(|| match attach(&terminal.slave) {
+                Ok(()) => std::os::unix::process::CommandExt::exec(&mut std::process::Command::new("true")).to_string(),
+                Err(error) => format!("{error:#}"),
+            });
+            Ok(sys::forked::wait(first).to_string())
+        });
+        assert_eq!(said.unwrap(), "0");
     }
 
     #[test]

@@ -9,9 +9,10 @@ pub(crate) fn in_child(act: impl FnOnce() -> Result<String, String>) -> Result<S
     assert!(pid >= 0);
     if pid == 0 {
         drop(read);
-        let (code, text) = match act() {
-            Ok(text) => (0, text),
-            Err(text) => (1, text),
+        let (code, text) = match told(act) {
+            Ok(Ok(text)) => (0, text),
+            Ok(Err(text)) => (1, text),
+            Err(panicked) => (PANICKED, panicked),
         };
         let file = std::fs::File::from(write);
         let _ = std::io::Write::write_all(&mut &file, text.as_bytes());
@@ -27,13 +28,26 @@ pub(crate) fn in_child(act: impl FnOnce() -> Result<String, String>) -> Result<S
     }
 }
 
+/// The exit code of a child that panicked.
+const PANICKED: i32 = 98;
+
+/// What `act` returns, or the words of its panic. Unwinding out of a forked child would end its only thread, which looks like
+/// an exit with 0, and the harness that captured the words is not there to print them.
+fn told<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).map_err(|panic| {
+        let words = panic.downcast_ref::<String>().cloned();
+        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()));
+        format!("the child panicked: {}", words.unwrap_or_default())
+    })
+}
+
 /// Starts `act` in a child that is expected to become another program; its pid.
 pub(crate) fn start(act: impl FnOnce() -> String) -> i32 {
     // SAFETY: as above.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
-        let text = act();
+        let text = told(act).unwrap_or_else(|panicked| panicked);
         let stderr = rustix::stdio::stderr();
         let _ = super::files::write_fd(stderr, text.as_bytes());
         // SAFETY: as above.
