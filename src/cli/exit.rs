@@ -3,8 +3,6 @@
 //! 0 done; 1 failed; 255 `exec` failed before the program ran; else the code of the program that `run` or `exec` waited
 //! for, 128 + N when signal N ended it.
 
-use std::process::ExitCode;
-
 /// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -14,12 +12,13 @@ pub enum Ended {
     Program(i32),
 }
 
-impl From<Ended> for ExitCode {
-    fn from(ended: Ended) -> ExitCode {
-        match ended {
-            Ended::Done => ExitCode::SUCCESS,
+impl Ended {
+    /// The exit code of the whole program.
+    pub fn code(self) -> u8 {
+        match self {
+            Ended::Done => 0,
             // The kernel keeps the low byte of an exit code, and so do we.
-            Ended::Program(code) => ExitCode::from((code & 0xff) as u8),
+            Ended::Program(code) => (code & 0xff) as u8,
         }
     }
 }

@@ -36,7 +36,6 @@ use anyhow::{Result, anyhow};
 use command::Command;
 use globals::Globals;
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 /// Every command, in the order of the help.
 pub const COMMANDS: &[Command] = &[
@@ -82,17 +81,17 @@ impl Invocation {
     }
 }
 
-/// Does what the words after the program's name say, and tells a failure once.
-pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+/// Does what the words after the program's name say, and tells a failure once; returns the exit code.
+pub fn main(words: impl Iterator<Item = OsString>) -> u8 {
     let (globals, outcome, failure) = dispatch(words);
     match outcome {
         Ok(ended) => {
             log::debug(&globals, || format!("ended: {ended:?}"));
-            ended.into()
+            ended.code()
         }
         Err(error) => {
             log::failure(&globals, &format!("{error:#}"));
-            ExitCode::from(failure)
+            failure
         }
     }
 }

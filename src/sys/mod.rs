@@ -28,6 +28,7 @@ pub mod nodes;
 pub mod pidfd;
 pub mod proc;
 pub mod procfs;
+mod program;
 pub mod scheduling;
 pub mod seccomp;
 pub mod signalfd;

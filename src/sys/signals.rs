@@ -28,12 +28,21 @@ pub fn set_mask(mask: Mask) -> Result<Mask> {
 /// rt_sigaction(2): one signal gets its default action; SIGKILL and SIGSTOP always have it. The raw call, because the C library
 /// keeps 32 and 33 for itself and would leave them as the caller had them.
 pub fn set_default(signal: i32) -> Result<()> {
-    // The kernel's struct sigaction: handler SIG_DFL, no flags, no restorer, an empty mask.
-    let action = [0u64; 4];
+    set_action(signal, libc::SIG_DFL).asked(|| format!("rt_sigaction {signal} SIG_DFL"))
+}
+
+/// rt_sigaction(2): a write to a pipe without a reader is EPIPE from now on, and no signal.
+pub fn ignore_broken_pipes() -> Result<()> {
+    set_action(libc::SIGPIPE, libc::SIG_IGN).asked(|| "rt_sigaction SIGPIPE SIG_IGN".to_owned())
+}
+
+fn set_action(signal: i32, handler: libc::sighandler_t) -> std::io::Result<()> {
+    // The kernel's struct sigaction: the handler, no flags, no restorer, an empty mask.
+    let action = [handler as u64, 0, 0, 0];
     let old = std::ptr::null_mut::<u64>();
-    // SAFETY: the new action is a live structure of the kernel's size, and no old one is asked for.
+    // SAFETY: the new action is a live structure of the kernel's size, its handler is none or the kernel's own, and no old one is asked for.
     let returned = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), old, size_of::<Mask>()) };
-    checked(returned).asked(|| format!("rt_sigaction {signal} SIG_DFL")).map(drop)
+    checked(returned).map(drop)
 }
 
 /// signalfd4(2): becomes readable when one of the (blocked) signals is pending.

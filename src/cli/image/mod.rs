@@ -96,7 +96,7 @@ fn default_store() -> Result<PathBuf> {
 /// Does what the words after the program's name say, and tells a failure once.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     match dispatch(words) {
-        Ok(ended) => ended.into(),
+        Ok(ended) => ended.code().into(),
         Err(error) => {
             eprintln!("ocicat-image: {error:#}");
             ExitCode::FAILURE
