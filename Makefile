@@ -19,7 +19,7 @@ help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: ## the release binaries, static and stripped, in target/release
-	$(CARGO) build --release --bins
+	OCICAT_COMMIT=$$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown) $(CARGO) build --release --bins
 	@mkdir -p target/release
 	@for binary in ocicat ocicat-image; do [ ! -f $(release)/$$binary ] || ln -f $(release)/$$binary target/release/$$binary; done
 
