@@ -7,7 +7,7 @@ mod peers;
 mod rootless;
 mod traps;
 
-use super::{Found, Merged, Stack};
+use super::{Found, Merged, Stack, by_descriptor};
 use crate::image::digest::Digest;
 use crate::image::layers::{self, Layer, Options};
 use crate::image::manifest::{Descriptor, media};
@@ -88,6 +88,16 @@ pub(crate) fn listing(layers: &[OwnedFd]) -> Vec<String> {
     lines
 }
 
+/// ` {name=value}` of what an image may have in the user's name space.
+fn attributes(path: &Path) -> String {
+    let all = super::all_xattrs(path.as_os_str()).unwrap_or_default();
+    let of_image =
+        |name: &[u8]| name.starts_with(b"user.") && name != b"user.rootlesscontainers" && !super::is_overlays(name);
+    let shown =
+        |(name, value): (Vec<u8>, Vec<u8>)| format!(" {{{}={}}}", String::from_utf8_lossy(&name), value.escape_ascii());
+    all.into_iter().filter(|(name, _)| of_image(name)).map(shown).collect()
+}
+
 fn walk(stack: &Stack<'_>, directory: &Merged, prefix: &str, lines: &mut Vec<String>) {
     let mut names = BTreeSet::new();
     for (_, fd) in directory {
@@ -132,8 +142,10 @@ fn walk(stack: &Stack<'_>, directory: &Merged, prefix: &str, lines: &mut Vec<Str
             _ => '?',
         };
         let links = if kind != 'd' && stat.st_nlink > 1 { format!(" ({})", stat.st_nlink) } else { String::new() };
+        let own = format!("{}/{}", by_descriptor(fd.as_fd()), String::from_utf8_lossy(&name));
+        let shown = attributes(Path::new(&own));
         lines.push(format!(
-            "{kind} {:o} {}:{} {}.{} {path}{links}{rest}",
+            "{kind} {:o} {}:{} {}.{} {path}{links}{rest}{shown}",
             stat.st_mode & 0o7777,
             stat.st_uid,
             stat.st_gid,
