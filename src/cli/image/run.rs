@@ -70,6 +70,7 @@ fn run(call: &Call) -> Result<Ended> {
         manifest: &image.descriptor.digest,
         image: &image.configuration,
         layers: &layers,
+        tree: None,
         rootfs: rootfs(&call.given)?,
         options: &wishes,
     };

@@ -51,7 +51,16 @@ impl Place {
         options: &'a Options,
         manifest: &'a Digest,
     ) -> Request<'a> {
-        Request { directory, reference: "x:1", manifest, image: &self.image, layers: &self.layers, rootfs, options }
+        Request {
+            directory,
+            reference: "x:1",
+            manifest,
+            image: &self.image,
+            layers: &self.layers,
+            tree: None,
+            rootfs,
+            options,
+        }
     }
 }
 

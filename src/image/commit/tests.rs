@@ -138,6 +138,7 @@ fn a_committed_bundle_unpacks_to_the_same_tree() {
             manifest: &place.manifest,
             image: &place.image,
             layers: &place.layers,
+            tree: None,
             rootfs,
             options: &Wishes::default(),
         };
@@ -192,6 +193,7 @@ fn nothing_changed_is_no_layer() {
         manifest: &place.manifest,
         image: &place.image,
         layers: &place.layers,
+        tree: None,
         rootfs: Rootfs::Copy,
         options: &Wishes::default(),
     };
