@@ -57,6 +57,7 @@ fn run(call: &Call) -> Result<Ended> {
             image: &image.configuration,
             layers,
             tree,
+            temporary: false,
             rootfs,
             options: &options,
         };

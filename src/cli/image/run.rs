@@ -71,6 +71,7 @@ fn run(call: &Call) -> Result<Ended> {
         image: &image.configuration,
         layers: &layers,
         tree: None,
+        temporary: !call.given.is("keep") && !call.given.is("detach"),
         rootfs: rootfs(&call.given)?,
         options: &wishes,
     };

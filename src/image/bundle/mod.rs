@@ -131,6 +131,8 @@ pub struct Request<'a> {
     pub tree: Option<&'a MakeTree<'a>>,
     /// Overlay or copy.
     pub rootfs: Rootfs,
+    /// The bundle goes with its container: nothing that is written need reach the disk.
+    pub temporary: bool,
     /// The user's wishes.
     pub options: &'a Options,
 }
@@ -185,6 +187,7 @@ fn fill(store: &Store, request: &Request<'_>, directory: &Path, bundle: &OwnedFd
             Some(_) => chain_ids(&request.image.rootfs.diff_ids),
         },
         rootfs: if request.tree.is_some() { Rootfs::Copy } else { request.rootfs },
+        temporary: request.temporary,
         user_namespace: options.user_namespace.clone(),
     };
     let (path, manifest, chain_ids) = (directory.to_owned(), record.manifest.clone(), record.chain_ids.clone());

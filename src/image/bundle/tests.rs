@@ -58,6 +58,7 @@ impl Place {
             image: &self.image,
             layers: &self.layers,
             tree: None,
+            temporary: false,
             rootfs,
             options,
         }
@@ -147,4 +148,19 @@ fn what_fails_leaves_nothing() {
     assert!(format!("{error:#}").contains("is not in the image's /etc/passwd"));
     assert!(!bundle.exists());
     assert!(place.store.bundles().unwrap().is_empty());
+}
+
+#[test]
+fn a_temporary_bundle_is_not_synced_when_it_is_unmounted() {
+    let Some(place) = place() else { return };
+    let (options, manifest) = (Options::default(), Digest::of(b"m"));
+    for (temporary, name) in [(true, "passing"), (false, "lasting")] {
+        let bundle = place.directory.path().join(name);
+        let request = place.request(&bundle, Rootfs::Overlay, &options, &manifest);
+        create(&place.store, &Request { temporary, ..request }).unwrap();
+        let mounts = String::from_utf8(sys::files::read("/proc/thread-self/mounts", 1 << 20).unwrap()).unwrap();
+        let line = mounts.lines().find(|line| line.contains(&format!("{name}/rootfs "))).unwrap();
+        assert_eq!(line.contains(",volatile"), temporary, "{line}");
+        when_not_busy(|| remove(&place.store, &bundle));
+    }
 }

@@ -139,6 +139,7 @@ fn a_committed_bundle_unpacks_to_the_same_tree() {
             image: &place.image,
             layers: &place.layers,
             tree: None,
+            temporary: false,
             rootfs,
             options: &Wishes::default(),
         };
@@ -194,6 +195,7 @@ fn nothing_changed_is_no_layer() {
         image: &place.image,
         layers: &place.layers,
         tree: None,
+        temporary: false,
         rootfs: Rootfs::Copy,
         options: &Wishes::default(),
     };
