@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test check conformance managers bench man install deb fuzz clean
+.PHONY: help build run test check conformance managers bench bench-images man install deb fuzz clean
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -16,7 +16,7 @@ ours := $(filter $(CURDIR)/target/release/ocicat,$(RUNTIME))
 
 help: ## this list
 	@echo "make TARGET [RUNTIME=/path/to/any/runtime] [PREFIX=/usr/local] [DESTDIR=]"
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: ## the release binaries, static and stripped, in target/release
 	OCICAT_COMMIT=$$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown) $(CARGO) build --release --bins
@@ -45,6 +45,9 @@ managers: $(if $(ours),build) ## containerd, podman and the other managers drivi
 bench: build ## the speed of ocicat against crun, runc and the kernel's floor
 	@benches/run ocicat=$(RUNTIME)
 
+bench-images: build ## the speed of ocicat-image against containerd and skopeo with umoci, from a registry on loopback
+	@benches/images $(CURDIR)/target/release/ocicat-image
+
 man: ## the manual pages and shell completions, generated from the command line's definition
 	$(CARGO) run --quiet --example manual -- man completions
 
@@ -63,7 +66,8 @@ deb: build man ## a Debian package (needs cargo-deb)
 fuzz: ## every fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
 	@for target in $$($(CARGO) +nightly fuzz list); do \
 	  mkdir -p fuzz/corpus/$$target; \
-	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=60; \
+	  seeds=fuzz/seeds/$$target; [ -d $$seeds ] || seeds=; \
+	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target $$seeds -- -max_total_time=60; \
 	done
 
 clean: ## everything that was built

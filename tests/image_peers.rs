@@ -15,81 +15,16 @@
 #[allow(unused_imports, reason = "each test crate uses its part of this")]
 mod common;
 
+use common::registry::{Registry, fails, have, ok};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 
 /// Directory, registry and store of one test.
 struct Place {
     directory: tempfile::TempDir,
     registry: Registry,
-}
-
-/// docker-registry on a port of its own; its access log tells what was asked.
-struct Registry {
-    child: Child,
-    address: String,
-    log: Arc<Mutex<Vec<String>>>,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn have(programs: &[&str]) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    programs.iter().all(|program| std::env::split_paths(&path).any(|directory| directory.join(program).exists()))
-}
-
-impl Registry {
-    /// Starts one with more lines of configuration, and waits until it says that it listens.
-    fn start(directory: &Path, more: &str) -> Registry {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        let storage = directory.join("registry");
-        let text = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: {address}\n{more}",
-            storage.display()
-        );
-        let file = directory.join("registry.yml");
-        std::fs::write(&file, text).unwrap();
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let log: Arc<Mutex<Vec<String>>> = Arc::default();
-        let access = Arc::clone(&log);
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok).filter(|line| line.contains("HTTP/")) {
-                access.lock().unwrap().push(line);
-            }
-        });
-        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        assert!(stderr.any(|line| line.contains("listening on")), "docker-registry does not listen");
-        std::thread::spawn(move || stderr.for_each(drop));
-        Registry { child, address, log }
-    }
-}
-
-/// Runs a command that must succeed; its output.
-fn ok(command: &mut Command) -> String {
-    let out = command.output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{command:?}: {said}");
-    String::from_utf8(out.stdout).unwrap()
-}
-
-/// Runs a command that must fail; what it says.
-fn fails(command: &mut Command) -> String {
-    let out = command.output().unwrap();
-    assert!(!out.status.success(), "{command:?} should have failed");
-    String::from_utf8(out.stderr).unwrap()
 }
 
 impl Place {
@@ -220,6 +155,12 @@ fn what_skopeo_pushes_is_pulled_in_every_format_and_compression() {
         ok(&mut place.image(&["--store", &store, "pull", "-q", &reference]));
         ok(&mut place.image(&["--store", &store, "unpack", "-q", &reference, &format!("tree-{name}")]));
         assert_eq!(tree(&place.path(&format!("tree-{name}"))), expected, "{name}");
+        ok(&mut place.image(&["--store", &store, "check"]));
+        // Straight from the registry into the tree: no layer is unpacked besides.
+        let (store, into) = (format!("straight-{name}"), format!("straight-tree-{name}"));
+        ok(&mut place.image(&["--store", &store, "unpack", "-q", &reference, &into]));
+        assert_eq!(tree(&place.path(&into)), expected, "{name}");
+        assert_eq!(std::fs::read_dir(place.path(&store).join("ocicat/layers")).unwrap().count(), 0);
         ok(&mut place.image(&["--store", &store, "check"]));
     }
 }
@@ -530,4 +471,116 @@ fn a_pulled_image_runs_leaves_nothing_and_its_changes_become_an_image() {
     let tree = place.tree_by_umoci("read:two");
     assert!(tree.contains_key("made") && tree.contains_key("opaque") && tree.contains_key("bin/sh"));
     assert!(!tree.contains_key("added") && !tree.contains_key("opaque/deep"), "{:?}", tree.keys());
+}
+
+#[test]
+fn a_damaged_blob_is_found_removed_and_pulled_again() {
+    need_peers!();
+    let place = Place::new();
+    place.make_image();
+    place.push_by_skopeo("app:1", &[]);
+    let reference = place.name("app:1");
+    ok(&mut place.image(&["pull", "-q", &reference]));
+    let blobs = || std::fs::read_dir(place.path("store/blobs/sha256")).unwrap().map(|entry| entry.unwrap().path());
+    let largest = blobs().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let whole = std::fs::read(&largest).unwrap();
+    std::fs::write(&largest, &whole[1..]).unwrap();
+    let said = fails(&mut place.image(&["check"]));
+    assert!(said.contains("1 blobs of the store are not what they claim to be"), "{said}");
+    let said = fails(&mut place.image(&["check", "--repair"]));
+    assert!(said.contains("pull their images again"), "{said}");
+    assert!(!largest.exists());
+    ok(&mut place.image(&["pull", "-q", &reference]));
+    assert_eq!(std::fs::read(&largest).unwrap(), whole);
+    assert_eq!(ok(&mut place.image(&["check"])), "");
+}
+
+#[test]
+fn a_bundle_is_unmounted_and_mounted_again() {
+    need_peers!();
+    let place = Place::new();
+    place.make_image();
+    ok(&mut place.image(&["import", "-q", "layout", "localhost/app:1"]));
+    ok(&mut place.image(&["bundle", "localhost/app:1", "b"]));
+    std::fs::write(place.path("b/rootfs/written"), "x").unwrap();
+    ok(&mut place.image(&["umount", "b"]));
+    assert!(!place.path("b/rootfs/bin").exists());
+    ok(&mut place.image(&["mount", "b"]));
+    assert!(place.path("b/rootfs/written").exists() && place.path("b/rootfs/bin").exists());
+    ok(&mut place.image(&["remove", "b"]));
+    assert!(!place.path("b").exists());
+}
+
+/// Tools with a storage of their own: nothing of it touches the host's.
+#[test]
+fn what_we_commit_and_push_podman_and_buildah_run_and_theirs_we_run() {
+    need_peers!();
+    need!(have(&["podman", "buildah"]), "podman and buildah are not installed");
+    let place = Place::new();
+    place.make_image();
+    ok(&mut place.image(&["import", "-q", "layout", &place.name("app:1")]));
+    ok(&mut place.image(&["bundle", &place.name("app:1"), "b"]));
+    std::fs::write(place.path("b/rootfs/etc/made"), "by us").unwrap();
+    std::fs::remove_dir_all(place.path("b/rootfs/opaque")).unwrap();
+    ok(&mut place.image(&["commit", "b", &place.name("app:2")]));
+    ok(&mut place.image(&["remove", "b"]));
+    ok(&mut place.image(&["push", "-q", &place.name("app:2")]));
+    ok(&mut place.image(&["export", "-q", "--as", "docker-archive", &place.name("app:2"), "app.tar"]));
+    let with_storage = |program: &str, words: &[&str]| {
+        let mut command = Command::new(program);
+        command.arg("--root").arg(place.path("storage")).arg("--runroot").arg(place.path("run"));
+        command.args(["--storage-driver", "vfs"]).args(words).current_dir(place.directory.path());
+        command
+    };
+    let reference = place.name("app:2");
+    for (program, words) in [
+        ("podman", &["pull", "-q", "--tls-verify=false", &reference][..]),
+        ("podman", &["load", "-q", "-i", "app.tar"]),
+        ("buildah", &["pull", "-q", "--tls-verify=false", &reference]),
+    ] {
+        let said = ok(&mut with_storage(program, words));
+        let image = said.trim().rsplit([' ', '\n']).next().unwrap().to_owned();
+        // The tree that they see.
+        let container = ok(&mut with_storage("buildah", &["from", &image]));
+        let root = PathBuf::from(ok(&mut with_storage("buildah", &["mount", container.trim()])).trim());
+        assert_eq!(std::fs::read_to_string(root.join("etc/made")).unwrap(), "by us", "{program} {words:?}");
+        assert!(root.join("added").exists() && !root.join("opaque").exists(), "{program} {words:?}");
+        if program == "buildah" {
+            std::fs::write(root.join("theirs"), "by buildah").unwrap();
+            let target = format!("docker://{}", place.name("app:3"));
+            ok(&mut with_storage("buildah", &["umount", container.trim()]));
+            ok(&mut with_storage("buildah", &["commit", "-q", "--tls-verify=false", container.trim(), &target]));
+        }
+        ok(&mut with_storage("buildah", &["rm", container.trim()]));
+    }
+    let said = ok(&mut place.image(&["run", "-q", &place.name("app:3"), "sh", "-c", "busybox cat /theirs /etc/made"]));
+    assert_eq!(said, "by buildahby us");
+}
+
+#[test]
+fn a_plain_bundle_is_made_while_its_layers_come_and_can_be_committed() {
+    need_peers!();
+    let place = Place::new();
+    place.make_image();
+    place.push_by_skopeo("app:1", &[]);
+    let expected = place.tree_by_umoci("layout:app");
+    ok(&mut place.image(&["bundle", "-q", "--copy", &place.name("app:1"), "b"]));
+    assert_eq!(tree(&place.path("b/rootfs")), expected);
+    let layers = || std::fs::read_dir(place.path("store/ocicat/layers")).unwrap().count();
+    assert_eq!(layers(), 0);
+    ok(&mut place.image(&["check"]));
+    ok(&mut place.image(&["gc"]));
+    std::fs::write(place.path("b/rootfs/etc/made"), "by us").unwrap();
+    std::fs::remove_dir_all(place.path("b/rootfs/opaque")).unwrap();
+    ok(&mut place.image(&["commit", "b", "localhost/app:2"]));
+    ok(&mut place.image(&["unpack", "localhost/app:2", "tree"]));
+    assert_eq!(tree(&place.path("tree")), tree(&place.path("b/rootfs")));
+    // The new layer has what was changed, and not everything.
+    let shown = ok(&mut place.image(&["inspect", "--raw", "localhost/app:2"]));
+    let manifest: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let sizes: Vec<u64> = manifest["layers"].as_array().unwrap().iter().map(|l| l["size"].as_u64().unwrap()).collect();
+    assert_eq!(sizes.len(), 3);
+    assert!(sizes[2] < 1000, "{sizes:?}");
+    ok(&mut place.image(&["remove", "b"]));
+    assert!(!place.path("b").exists());
 }

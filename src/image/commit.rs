@@ -5,14 +5,17 @@ use crate::image::bundle::{Record, Rootfs};
 use crate::image::configuration::{History, ImageConfiguration};
 use crate::image::diff::{self, Against};
 use crate::image::digest::{Algorithm, Digest, Hasher};
+use crate::image::layers;
 use crate::image::manifest::{self, Descriptor, Document, Manifest, media};
 use crate::image::overlay::borrowed;
-use crate::image::store::{BlobWriter, Store};
+use crate::image::progress::Quiet;
+use crate::image::pull::Image;
+use crate::image::store::{BlobWriter, LayerDirectory, Store};
 use crate::image::unpack::Stack;
 use crate::sys;
 use anyhow::{Context, Result, bail};
 use rustix::fs::OFlags;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -92,8 +95,7 @@ fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(
         }
         Rootfs::Copy => {
             let tree = sys::files::open(bundle.join("rootfs"), flags)?;
-            let find = |id| store.layer(id).with_context(|| format!("layer {} is not in the store", id.short()));
-            let layers = record.chain_ids.iter().rev().map(|id| find(id)?.open()).collect::<Result<Vec<OwnedFd>>>()?;
+            let layers = lower_layers(store, record)?;
             let stack = Stack::new(borrowed(&layers));
             diff::layer(&tree, &Against::Layers(&stack), &owner, to)?
         }
@@ -104,6 +106,24 @@ fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(
     }
     let size = blob.written();
     Ok(Some((Descriptor::new(media::LAYER_GZIP, blob.finish()?, size), diff_id)))
+}
+
+/// The layers below a plain tree, top first: unpacked now if the tree was made without them.
+fn lower_layers(store: &Store, record: &Record) -> Result<Vec<OwnedFd>> {
+    let ready = record.chain_ids.iter().map(|id| store.layer(id)).collect::<Option<Vec<_>>>();
+    let layers = match ready {
+        Some(layers) => layers,
+        None => {
+            let image = Image::read(store, &Descriptor::new("", record.manifest.clone(), 0))?;
+            layers::prepare(store, &image.layers(), &absent, &layers::Options::default(), &Quiet)
+                .with_context(|| record.reference.clone())?
+        }
+    };
+    layers.iter().rev().map(LayerDirectory::open).collect()
+}
+
+fn absent(descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
+    bail!("blob {} is not in the store; hint: pull the image again", descriptor.digest)
 }
 
 /// The id in the image of an id on disk.

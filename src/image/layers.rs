@@ -251,7 +251,8 @@ fn make_empty(into: &Path) -> Result<OwnedFd> {
     Ok(made)
 }
 
-fn flatten_into(
+/// The same into an open directory, which is empty; what an error leaves is the caller's to remove.
+pub fn flatten_into(
     store: &Store,
     layers: &[Layer],
     fetch: &Fetch<'_>,

@@ -22,6 +22,8 @@ pub struct Layers<'a> {
     pub upper: BorrowedFd<'a>,
     /// An empty directory on the same file system.
     pub work: BorrowedFd<'a>,
+    /// Nothing is synced: unmounting would otherwise wait for everything that its file system has not written yet.
+    pub volatile: bool,
 }
 
 /// Mounts the layers at `target`.
@@ -63,6 +65,10 @@ fn by_descriptors(layers: &Layers<'_>) -> sys::Result<Option<OwnedFd>> {
             rustix::mount::fsconfig_set_string(&context, *key, *value)
         };
         set.map_err(|errno| explain(errno, &format!("fsconfig overlay {key}={value}")))?;
+    }
+    if layers.volatile {
+        // KERNEL(5.10): an older one syncs.
+        let _ = rustix::mount::fsconfig_set_flag(&context, "volatile");
     }
     let lowers = layers.lowers.iter().map(|fd| ("lowerdir+", fd));
     for (key, fd) in lowers.chain([("upperdir", &layers.upper), ("workdir", &layers.work)]) {

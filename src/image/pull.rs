@@ -78,21 +78,26 @@ impl Image {
     }
 }
 
+/// Makes something of an image whose layers are fetched at the same time; called only if something has to be fetched.
+pub type Make<'a> = dyn Fn(&Image, &layers::Fetch<'_>, &dyn Progress) -> Result<()> + 'a;
+
 /// What a pull does with the layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unpack {
+#[derive(Clone, Copy)]
+pub enum Unpack<'a> {
     /// Into directories of the store, one for each layer, ready for overlay mounts.
     Layers,
+    /// What the caller wants, as `layers::flatten` does it: no layer is unpacked besides.
+    Own(&'a Make<'a>),
     /// Not at all: only the blobs are kept.
     No,
 }
 
 /// How to pull.
-pub struct Options {
+pub struct Options<'a> {
     /// For which machine.
     pub platform: Platform,
     /// What becomes of the layers.
-    pub unpack: Unpack,
+    pub unpack: Unpack<'a>,
     /// How layers are received and unpacked.
     pub layers: layers::Options,
 }
@@ -110,7 +115,7 @@ pub fn pull(
     store: &Store,
     client: &Client,
     reference: &Reference,
-    options: &Options,
+    options: &Options<'_>,
     progress: &dyn Progress,
 ) -> Result<Pulled> {
     let name = reference.to_string();
@@ -142,7 +147,12 @@ pub fn pull(
 }
 
 /// The image of the store if it is whole and the registry's tag still means it. A digest needs no question.
-fn still_current(store: &Store, client: &Client, reference: &Reference, options: &Options) -> Result<Option<Image>> {
+fn still_current(
+    store: &Store,
+    client: &Client,
+    reference: &Reference,
+    options: &Options<'_>,
+) -> Result<Option<Image>> {
     let Some(descriptor) = store.resolve(&reference.to_string())? else { return Ok(None) };
     // What cannot be read is pulled again.
     let Ok(image) = Image::read(store, &descriptor) else { return Ok(None) };
@@ -158,14 +168,13 @@ fn still_current(store: &Store, client: &Client, reference: &Reference, options:
     Ok(Some(image).filter(|_| known == digest.as_str()))
 }
 
-fn is_whole(store: &Store, image: &Image, unpack: Unpack) -> bool {
-    match unpack {
-        Unpack::No => image.manifest.layers.iter().all(|layer| store.size(&layer.digest) == Some(layer.size)),
-        Unpack::Layers => {
-            let ids = crate::image::digest::chain_ids(&image.configuration.rootfs.diff_ids);
-            ids.iter().all(|id| store.layer(id).is_some())
-        }
-    }
+fn is_whole(store: &Store, image: &Image, unpack: Unpack<'_>) -> bool {
+    let blobs = || image.manifest.layers.iter().all(|layer| store.size(&layer.digest) == Some(layer.size));
+    let layers = || {
+        let ids = crate::image::digest::chain_ids(&image.configuration.rootfs.diff_ids);
+        ids.iter().all(|id| store.layer(id).is_some())
+    };
+    blobs() && (!matches!(unpack, Unpack::Layers) || layers())
 }
 
 /// Follows indexes to the manifest of a machine. Answers what the selector means, the manifest's descriptor and bytes.
@@ -251,14 +260,18 @@ fn receive(
     client: &Client,
     repository: &Repository,
     image: &Image,
-    options: &Options,
+    options: &Options<'_>,
     progress: &dyn Progress,
 ) -> Result<()> {
     let fetch = fetcher(client, repository);
-    let received = match options.unpack {
+    let unpacked = match options.unpack {
         Unpack::Layers => layers::prepare(store, &image.layers(), &fetch, &options.layers, progress).map(|_| ()),
-        Unpack::No => layers::download(store, &image.manifest.layers, &fetch, &options.layers, progress),
+        Unpack::Own(make) => make(image, &fetch, progress),
+        Unpack::No => Ok(()),
     };
+    // An unpacked layer may have lost its blob, which a push needs.
+    let received =
+        unpacked.and_then(|()| layers::download(store, &image.manifest.layers, &fetch, &options.layers, progress));
     // Of several layers the one that failed says more than those that were stopped for it.
     received.map_err(|error| client.reason().map_or(error, |reason| anyhow::anyhow!(reason)))
 }

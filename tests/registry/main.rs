@@ -15,6 +15,7 @@ mod auth;
 mod blobs;
 mod manifests;
 mod mirrors;
+mod pulls;
 mod uploads;
 
 use ocicat::registry::client::{Client, Options};

@@ -1,6 +1,6 @@
 //! `ocicat-image check`: hold every blob against its digest.
 
-use super::super::command::Positionals;
+use super::super::command::{Flag, Positionals};
 use super::super::output;
 use super::command::Command;
 use super::{Call, Ended};
@@ -10,15 +10,20 @@ use anyhow::{Result, bail};
 pub(super) const COMMAND: Command = Command {
     name: "check",
     about: "Verifies every blob of the store against its digest",
-    details: "",
+    details: "With --repair a wrong blob is removed; pulling its image again brings the right one.",
     positionals: Positionals::NONE,
-    flags: &[],
-    examples: &[("check", "after a crash, or out of curiosity")],
+    flags: &[&[Flag::switch("repair", "remove blobs that are not what they claim to be")]],
+    examples: &[("check", "after a crash, or out of curiosity"), ("check --repair", "and remove what is wrong")],
     run,
 };
 
 fn run(call: &Call) -> Result<Ended> {
-    let problems = call.store()?.check()?;
+    let store = call.store()?;
+    let problems = store.check()?;
+    let repair = call.given.is("repair");
+    if repair {
+        problems.iter().try_for_each(|problem| store.drop_blob(&problem.digest))?;
+    }
     if call.json() {
         let rows = problems.iter().map(|p| serde_json::json!({ "digest": p.digest, "problem": p.what }));
         output::json(&rows.collect::<Vec<_>>())?;
@@ -27,6 +32,7 @@ fn run(call: &Call) -> Result<Ended> {
     }
     match problems.len() {
         0 => Ok(Ended::Done),
+        count if repair => bail!("{count} blobs of the store are not here any more; hint: pull their images again"),
         count => bail!("{count} blobs of the store are not what they claim to be"),
     }
 }

@@ -118,6 +118,8 @@ fn meaning(positional: &str) -> &'static str {
         "source" => "an OCI layout, an oci-archive or a docker-archive",
         "file" => "where to write: a directory for an OCI layout, else a file",
         "name" => "the name that the image gets",
+        "path" => "an empty directory, or the name of a new one",
+        "images" => "more of them",
         _ => "the program and its arguments instead of the image's",
     }
 }

@@ -15,6 +15,7 @@ mod inspect;
 mod list;
 mod login;
 mod logout;
+mod mount;
 mod pull;
 mod push;
 mod referrers;
@@ -40,6 +41,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     pull::COMMAND,
     bundle::COMMAND,
     unpack::COMMAND,
+    mount::COMMAND,
     umount::COMMAND,
     remove::COMMAND,
     list::COMMAND,

@@ -41,7 +41,7 @@ fn run(call: &Call) -> Result<Ended> {
 }
 
 /// Pulls with the options of the call and shows how it goes.
-pub(super) fn fetch(call: &Call, store: &Store, reference: &Reference, unpack: Unpack) -> Result<Pulled> {
+pub(super) fn fetch(call: &Call, store: &Store, reference: &Reference, unpack: Unpack<'_>) -> Result<Pulled> {
     let shown = Arc::new(Shown::new(call.quiet(), call.json()));
     let client = client(&call.given, reference.repository.host(), &shown)?;
     let options = Options { platform: platform(&call.given)?, unpack, layers: layer_options(call)? };
@@ -52,16 +52,20 @@ pub(super) fn fetch(call: &Call, store: &Store, reference: &Reference, unpack: U
 
 /// The image of the store, pulled first if it is missing, or always with `--pull`.
 pub(super) fn image_for(call: &Call, store: &Store, reference: &Reference) -> Result<Image> {
-    let wanted = platform(&call.given)?;
+    Ok(wanted(call, store, reference, Unpack::Layers)?.image)
+}
+
+/// The same, with a word about whether it was fetched, and so unpacked, just now.
+pub(super) fn wanted(call: &Call, store: &Store, reference: &Reference, unpack: Unpack<'_>) -> Result<Pulled> {
+    let machine = platform(&call.given)?;
     if !call.given.is("pull") {
         // An image that is here is used without asking anybody.
         let known = Image::named(store, &reference.to_string())?;
-        if let Some(image) = known.filter(|image| wanted.rank_of(&image.platform()).is_some()) {
-            return Ok(image);
+        if let Some(image) = known.filter(|image| machine.rank_of(&image.platform()).is_some()) {
+            return Ok(Pulled { image, changed: false });
         }
     }
-    let pulled = fetch(call, store, reference, Unpack::Layers).with_context(|| format!("pull {reference}"))?;
-    Ok(pulled.image)
+    fetch(call, store, reference, unpack).with_context(|| format!("pull {reference}"))
 }
 
 /// How layers are received and unpacked.

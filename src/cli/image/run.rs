@@ -70,6 +70,8 @@ fn run(call: &Call) -> Result<Ended> {
         manifest: &image.descriptor.digest,
         image: &image.configuration,
         layers: &layers,
+        tree: None,
+        temporary: !call.given.is("keep") && !call.given.is("detach"),
         rootfs: rootfs(&call.given)?,
         options: &wishes,
     };

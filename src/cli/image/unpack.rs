@@ -3,11 +3,11 @@
 use super::super::command::{Flag, Positionals};
 use super::command::Command;
 use super::progress::Shown;
-use super::pull::{TRANSFER, image_for, layer_options};
+use super::pull::{TRANSFER, layer_options, wanted};
 use super::registry_flags::{PLATFORM, REGISTRY, client};
 use super::{Call, Ended};
 use crate::image::layers;
-use crate::image::pull::fetcher;
+use crate::image::pull::{Make, Unpack, fetcher};
 use crate::image::reference::Reference;
 use anyhow::Result;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(super) const COMMAND: Command = Command {
     name: "unpack",
     about: "Unpacks an image into one plain tree",
     details: "The directory must be empty or absent. There is no config.json: for that, see `ocicat-image bundle --copy`.",
-    positionals: Positionals { required: &["image", "directory"], optional: None, rest: None },
+    positionals: Positionals { required: &["image", "path"], optional: None, rest: None },
     flags: &[&[Flag::switch("pull", "ask the registry even if the image is here")], PLATFORM, TRANSFER, REGISTRY],
     examples: &[("unpack debian ./rootfs", "the tree of an image")],
     run,
@@ -27,12 +27,19 @@ pub(super) const COMMAND: Command = Command {
 fn run(call: &Call) -> Result<Ended> {
     let reference: Reference = call.given.argument(0).parse()?;
     let store = call.store()?;
-    let image = image_for(call, &store, &reference)?;
+    let into = Path::new(call.given.argument(1));
+    // What has to be fetched goes into the tree while it comes.
+    let options = layer_options(call)?;
+    let make: &Make<'_> =
+        &|image, fetch, progress| layers::flatten(&store, &image.layers(), fetch, into, &options, progress);
+    let pulled = wanted(call, &store, &reference, Unpack::Own(make))?;
+    if pulled.changed {
+        return Ok(Ended::Done);
+    }
     let shown = Arc::new(Shown::new(call.quiet(), call.json()));
     let client = client(&call.given, reference.repository.host(), &shown)?;
     let fetch = fetcher(&client, &reference.repository);
-    let into = Path::new(call.given.argument(1));
-    let flattened = layers::flatten(&store, &image.layers(), &fetch, into, &layer_options(call)?, &*shown);
+    let flattened = make(&pulled.image, &fetch, &*shown);
     shown.end();
     flattened?;
     Ok(Ended::Done)

@@ -20,7 +20,7 @@ pub use record::Record;
 use crate::config::{Config, IdMapping, Mount};
 use crate::host::Host;
 use crate::image::configuration::ImageConfiguration;
-use crate::image::digest::Digest;
+use crate::image::digest::{Digest, chain_ids};
 use crate::image::store::{BundleUse, LayerDirectory, Store};
 use crate::image::unpack::Stack;
 use crate::image::{copy_tree, overlay, remove};
@@ -31,7 +31,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use user::Accounts;
@@ -111,8 +111,10 @@ pub struct Options {
     pub capabilities_drop: Vec<String>,
 }
 
+/// Makes a plain tree in the directory.
+pub type MakeTree<'a> = dyn Fn(BorrowedFd<'_>) -> Result<()> + 'a;
+
 /// One bundle to make.
-#[derive(Debug)]
 pub struct Request<'a> {
     /// Where: made if absent.
     pub directory: &'a Path,
@@ -124,8 +126,13 @@ pub struct Request<'a> {
     pub image: &'a ImageConfiguration,
     /// Lowest first, from `layers::prepare`.
     pub layers: &'a [LayerDirectory],
+    /// Makes the root filesystem, a plain tree, while the layers come: then there are no `layers`, and the ids of the
+    /// files are not mapped.
+    pub tree: Option<&'a MakeTree<'a>>,
     /// Overlay or copy.
     pub rootfs: Rootfs,
+    /// The bundle goes with its container: nothing that is written need reach the disk.
+    pub temporary: bool,
     /// The user's wishes.
     pub options: &'a Options,
 }
@@ -175,25 +182,42 @@ fn fill(store: &Store, request: &Request<'_>, directory: &Path, bundle: &OwnedFd
         reference: request.reference.to_owned(),
         manifest: request.manifest.clone(),
         store: store.path().to_owned(),
-        chain_ids: request.layers.iter().map(|layer| layer.chain_id.clone()).collect(),
-        rootfs: request.rootfs,
+        chain_ids: match request.tree {
+            None => request.layers.iter().map(|layer| layer.chain_id.clone()).collect(),
+            Some(_) => chain_ids(&request.image.rootfs.diff_ids),
+        },
+        rootfs: if request.tree.is_some() { Rootfs::Copy } else { request.rootfs },
+        temporary: request.temporary,
         user_namespace: options.user_namespace.clone(),
     };
     let (path, manifest, chain_ids) = (directory.to_owned(), record.manifest.clone(), record.chain_ids.clone());
     store.note_bundle(&BundleUse { path, manifest, chain_ids })?;
     record.write(bundle)?;
-    let layers = rootfs::open_layers(request.layers)?;
     rootfs::make(bundle, "rootfs")?;
-    if record.rootfs == Rootfs::Overlay && !lay(bundle, directory, &record, &layers)? {
+    let layers = match request.tree {
+        None => lay_or_copy(request, directory, bundle, &mut record)?,
+        Some(make) => {
+            let tree = rootfs::open(bundle, "rootfs")?;
+            make(tree.as_fd())?;
+            vec![tree]
+        }
+    };
+    let config = configure(request.image, &options, &host, directory, bundle, &record, &layers)?;
+    let bytes = serde_json::to_vec_pretty(&config).context("config.json")?;
+    Ok(sys::files::replace_at(bundle, "config.json", &bytes, 0o600)?)
+}
+
+/// Makes the root filesystem of layers that are there; answers them, opened.
+fn lay_or_copy(request: &Request<'_>, directory: &Path, bundle: &OwnedFd, record: &mut Record) -> Result<Vec<OwnedFd>> {
+    let layers = rootfs::open_layers(request.layers)?;
+    if record.rootfs == Rootfs::Overlay && !lay(bundle, directory, record, &layers)? {
         record.rootfs = Rootfs::Copy;
         record.write(bundle)?;
     }
     if record.rootfs == Rootfs::Copy {
-        rootfs::copy(bundle, &record, &layers)?;
+        rootfs::copy(bundle, record, &layers)?;
     }
-    let config = configure(request.image, &options, &host, directory, bundle, &record, &layers)?;
-    let bytes = serde_json::to_vec_pretty(&config).context("config.json")?;
-    Ok(sys::files::replace_at(bundle, "config.json", &bytes, 0o600)?)
+    Ok(layers)
 }
 
 /// Mounts the overlay; false where this kernel or this user cannot, and nothing of it is left.

@@ -28,6 +28,9 @@ pub struct Record {
     pub chain_ids: Vec<Digest>,
     /// Overlay or copy.
     pub rootfs: Rootfs,
+    /// The bundle goes with its container: nothing that is written need reach the disk.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub temporary: bool,
     /// Mappings of users and groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_namespace: Option<(Vec<IdMapping>, Vec<IdMapping>)>,

@@ -53,7 +53,7 @@ pub(super) fn mount(bundle: &OwnedFd, directory: &Path, record: &Record, layers:
         empty = open(bundle, "empty")?;
         lowers.push(empty.as_fd());
     }
-    let layers = overlay::Layers { lowers, upper: upper.as_fd(), work: work.as_fd() };
+    let layers = overlay::Layers { lowers, upper: upper.as_fd(), work: work.as_fd(), volatile: record.temporary };
     overlay::mount(&layers, &directory.join("rootfs"))
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::image::layers::{self, Options as Unpacking};
 use crate::image::unpack::tests::archive::{Raw, Tar, octal};
-use crate::image::unpack::tests::{Heard, image as image_of, listing, never, sys_open};
+use crate::image::unpack::tests::{Heard, image as image_of, listing, never, sys_open, when_not_busy};
 use std::fmt::Write;
 
 /// A place with a store, and an image of three layers in it.
@@ -51,7 +51,17 @@ impl Place {
         options: &'a Options,
         manifest: &'a Digest,
     ) -> Request<'a> {
-        Request { directory, reference: "x:1", manifest, image: &self.image, layers: &self.layers, rootfs, options }
+        Request {
+            directory,
+            reference: "x:1",
+            manifest,
+            image: &self.image,
+            layers: &self.layers,
+            tree: None,
+            temporary: false,
+            rootfs,
+            options,
+        }
     }
 }
 
@@ -86,7 +96,7 @@ fn an_overlay_and_a_copy_show_the_same_tree() {
     assert_eq!(volumes[0].destination, Path::new("/data"));
     assert!(tree(volumes[0].source.as_ref().unwrap()).contains("seed = grown"));
     for bundle in [&overlay, &copy] {
-        remove(&place.store, bundle).unwrap();
+        when_not_busy(|| remove(&place.store, bundle));
         assert!(!bundle.exists());
     }
     assert!(place.store.bundles().unwrap().is_empty());
@@ -104,7 +114,7 @@ fn a_user_namespace_shows_shifted_owners() {
         let shown = tree(&bundle.join("rootfs"));
         assert!(shown.contains("f 644 100033:100044 1000000000.0 d/own = 2"), "{rootfs:?}: {shown}");
         assert!(shown.contains("d 755 100000:100000 1000000000.0 d\n"), "{rootfs:?}: {shown}");
-        remove(&place.store, &bundle).unwrap();
+        when_not_busy(|| remove(&place.store, &bundle));
     }
 }
 
@@ -117,13 +127,13 @@ fn a_bundle_survives_unmounting_and_keeps_what_was_written() {
     let again = create(&place.store, &place.request(&bundle, Rootfs::Overlay, &options, &manifest)).unwrap_err();
     assert!(format!("{again:#}").contains("is there already"));
     std::os::unix::fs::symlink("x", bundle.join("rootfs/written")).unwrap();
-    unmount(&bundle).unwrap();
+    when_not_busy(|| unmount(&bundle));
     assert!(!overlay::is_mounted(&bundle.join("rootfs")) && !bundle.join("rootfs/written").is_symlink());
     mount(&place.store, &bundle).unwrap();
     mount(&place.store, &bundle).unwrap();
     assert!(bundle.join("rootfs/written").is_symlink());
     std::fs::create_dir(bundle.join("kept")).unwrap();
-    remove(&place.store, &bundle).unwrap();
+    when_not_busy(|| remove(&place.store, &bundle));
     let left: Vec<_> = std::fs::read_dir(&bundle).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["kept"]);
 }
@@ -138,4 +148,19 @@ fn what_fails_leaves_nothing() {
     assert!(format!("{error:#}").contains("is not in the image's /etc/passwd"));
     assert!(!bundle.exists());
     assert!(place.store.bundles().unwrap().is_empty());
+}
+
+#[test]
+fn a_temporary_bundle_is_not_synced_when_it_is_unmounted() {
+    let Some(place) = place() else { return };
+    let (options, manifest) = (Options::default(), Digest::of(b"m"));
+    for (temporary, name) in [(true, "passing"), (false, "lasting")] {
+        let bundle = place.directory.path().join(name);
+        let request = place.request(&bundle, Rootfs::Overlay, &options, &manifest);
+        create(&place.store, &Request { temporary, ..request }).unwrap();
+        let mounts = String::from_utf8(sys::files::read("/proc/thread-self/mounts", 1 << 20).unwrap()).unwrap();
+        let line = mounts.lines().find(|line| line.contains(&format!("{name}/rootfs "))).unwrap();
+        assert_eq!(line.contains(",volatile"), temporary, "{line}");
+        when_not_busy(|| remove(&place.store, &bundle));
+    }
 }

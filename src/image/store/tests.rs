@@ -156,3 +156,15 @@ fn a_full_disk_is_an_error_and_nothing_is_published() {
     drop(store);
     rustix::mount::unmount(&small, rustix::mount::UnmountFlags::DETACH).unwrap();
 }
+
+/// CVE-2021-41103: set-user-id files of an image lay where everybody could run them.
+#[test]
+fn a_store_is_closed_to_others() {
+    let (place, store) = store();
+    store.put(b"x").unwrap();
+    for below in ["a/b", "a/b/ocicat", "a/b/ocicat/layers", "a/b/blobs/sha256"] {
+        let mode = rustix::fs::stat(place.path().join(below)).unwrap().st_mode & 0o7777;
+        assert!(below != "a/b" || mode == 0o700, "{below}: {mode:o}");
+        assert_eq!(mode & 0o022, 0, "{below}: {mode:o}");
+    }
+}

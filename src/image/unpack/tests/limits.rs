@@ -16,12 +16,14 @@ fn each_limit_names_itself() {
     let zeros = "\0".repeat(4 << 20);
     let many = (0..50).fold(Tar::new(), |tar, n| tar.file(&format!("f{n}"), "")).end();
     let deep = format!("{}x", "d/".repeat(600));
+    let abyss = "d/".repeat(4000);
     let long = vec![b'v'; 2 << 20];
     for (layer, limits, reason) in [
         (gzip(&Tar::new().file("z", &zeros).end()), Limits { ratio_from: 1 << 20, ratio: 50, ..small }, "limits.ratio"),
         (gzip(&Tar::new().file("z", &zeros).end()), Limits { bytes: 1 << 20, ..small }, "limits.bytes"),
         (many, Limits { entries: 49, ..small }, "limits.entries"),
         (Tar::new().pax(&[("path", deep.as_bytes())]).file("x", "").end(), small, "limits.depth"),
+        (Tar::new().pax(&[("path", abyss.as_bytes())]).file("x", "").end(), small, "limits.depth"),
         (Tar::new().pax(&[("comment", &long)]).file("x", "").end(), small, "limits.header"),
     ] {
         let error = refused(layer, limits);

@@ -7,7 +7,7 @@ mod peers;
 mod rootless;
 mod traps;
 
-use super::{Found, Merged, Stack};
+use super::{Found, Merged, Stack, by_descriptor};
 use crate::image::digest::Digest;
 use crate::image::layers::{self, Layer, Options};
 use crate::image::manifest::{Descriptor, media};
@@ -69,6 +69,22 @@ pub(crate) fn stacked(layers: &[Vec<u8>], options: &Options, heard: &Heard) -> R
     Ok(listing(&open_stack(&made)))
 }
 
+/// Does it as soon as no process that another test has just forked holds the mount busy.
+pub(crate) fn when_not_busy(mut act: impl FnMut() -> anyhow::Result<()>) {
+    let begun = std::time::Instant::now();
+    loop {
+        match act() {
+            Err(error)
+                if crate::sys::errno_of(&error) == Some(crate::sys::Errno(libc::EBUSY))
+                    && begun.elapsed().as_secs() < 60 =>
+            {
+                std::thread::yield_now();
+            }
+            other => return other.unwrap(),
+        }
+    }
+}
+
 pub(crate) fn open_stack(made: &[LayerDirectory]) -> Vec<OwnedFd> {
     made.iter().rev().map(|layer| layer.open().unwrap()).collect()
 }
@@ -86,6 +102,16 @@ pub(crate) fn listing(layers: &[OwnedFd]) -> Vec<String> {
     lines.push(format!("d {:o} .", stat.st_mode & 0o7777));
     walk(&stack, &root, "", &mut lines);
     lines
+}
+
+/// ` {name=value}` of what an image may have in the user's name space.
+fn attributes(path: &Path) -> String {
+    let all = super::all_xattrs(path.as_os_str()).unwrap_or_default();
+    let of_image =
+        |name: &[u8]| name.starts_with(b"user.") && name != b"user.rootlesscontainers" && !super::is_overlays(name);
+    let shown =
+        |(name, value): (Vec<u8>, Vec<u8>)| format!(" {{{}={}}}", String::from_utf8_lossy(&name), value.escape_ascii());
+    all.into_iter().filter(|(name, _)| of_image(name)).map(shown).collect()
 }
 
 fn walk(stack: &Stack<'_>, directory: &Merged, prefix: &str, lines: &mut Vec<String>) {
@@ -132,8 +158,10 @@ fn walk(stack: &Stack<'_>, directory: &Merged, prefix: &str, lines: &mut Vec<Str
             _ => '?',
         };
         let links = if kind != 'd' && stat.st_nlink > 1 { format!(" ({})", stat.st_nlink) } else { String::new() };
+        let own = format!("{}/{}", by_descriptor(fd.as_fd()), String::from_utf8_lossy(&name));
+        let shown = attributes(Path::new(&own));
         lines.push(format!(
-            "{kind} {:o} {}:{} {}.{} {path}{links}{rest}",
+            "{kind} {:o} {}:{} {}.{} {path}{links}{rest}{shown}",
             stat.st_mode & 0o7777,
             stat.st_uid,
             stat.st_gid,

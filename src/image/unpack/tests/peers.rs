@@ -1,7 +1,8 @@
-//! Random archives, unpacked by us and by GNU tar: the same tree. And GNU tar's own archives in all its formats.
+//! Random archives, unpacked by us and by GNU tar, and random images of several layers, unpacked by us and by umoci: the
+//! same trees. And GNU tar's own archives in all its formats.
 
 use super::archive::{Raw, Tar, octal};
-use super::{Heard, flat, listing, sys_open};
+use super::{Descriptor, Heard, Store, flat, image, listing, media, stacked, sys_open};
 use crate::image::layers::Options;
 use proptest::prelude::*;
 use std::path::Path;
@@ -14,6 +15,11 @@ enum Thing {
     Directory(String, u32, u32),
     Symlink(String, String),
     HardLink(String, usize),
+    /// A value of `user.random` for the entry that follows.
+    Attribute(Vec<u8>),
+    /// Only in layers.
+    Whiteout(String),
+    Opaque(String),
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -31,7 +37,19 @@ fn thing() -> impl Strategy<Value = Thing> {
         3 => (name(), mode, id).prop_map(|(name, mode, id)| Thing::Directory(name, mode, id)),
         1 => (name(), "[a-z/.]{1,20}").prop_map(|(name, target)| Thing::Symlink(format!("{name}.l"), target)),
         1 => (name(), any::<usize>()).prop_map(|(name, which)| Thing::HardLink(format!("{name}.h"), which)),
+        1 => proptest::collection::vec(any::<u8>(), 1..30).prop_map(Thing::Attribute),
     ]
+}
+
+/// What hides lower entries comes first: tools differ about what a whiteout means for entries before it.
+fn layer() -> impl Strategy<Value = Vec<Thing>> {
+    let suffix = proptest::sample::select(vec!["", ".f", ".l", ".h"]);
+    let hiding = prop_oneof![
+        3 => (name(), suffix).prop_map(|(name, suffix)| Thing::Whiteout(format!("{name}{suffix}"))),
+        1 => name().prop_map(Thing::Opaque),
+    ];
+    (proptest::collection::vec(hiding, 0..4), proptest::collection::vec(thing(), 0..15))
+        .prop_map(|(hiding, things)| hiding.into_iter().chain(things).collect())
 }
 
 fn archive(things: &[Thing]) -> Vec<u8> {
@@ -59,6 +77,18 @@ fn archive(things: &[Thing]) -> Vec<u8> {
                 Some(file) => tar.with(Raw { link: file.as_bytes().to_vec(), ..raw(b'1', name, 0o644, 0) }, b""),
                 None => tar,
             },
+            // Of attributes that follow one another, and of one before nothing, nothing is left.
+            Thing::Attribute(value) => match things.get(number + 1) {
+                Some(Thing::File(..) | Thing::Directory(..)) => {
+                    tar.pax(&[("SCHILY.xattr.user.random", value.as_slice())])
+                }
+                _ => tar,
+            },
+            Thing::Whiteout(name) => {
+                let (directory, last) = name.rsplit_once('/').unwrap_or((".", name));
+                tar.with(raw(b'0', &format!("{directory}/.wh.{last}"), 0o644, 0), b"")
+            }
+            Thing::Opaque(name) => tar.with(raw(b'0', &format!("{name}/.wh..wh..opq"), 0o644, 0), b""),
         };
     }
     tar.end()
@@ -87,6 +117,50 @@ fn by_gnu_tar(archive: &[u8], more: &[&str]) -> Vec<String> {
     listing(&[sys_open(&into)])
 }
 
+/// The tree that umoci makes of an image of these layers.
+fn by_umoci(layers: &[Vec<u8>]) -> Vec<String> {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(&place.path().join("layout")).unwrap();
+    let parts = image(&store, layers);
+    let ids: Vec<_> = parts.iter().map(|layer| layer.diff_id.to_string()).collect();
+    let config = serde_json::json!({"architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": ids}});
+    let config = serde_json::to_vec(&config).unwrap();
+    store.put(&config).unwrap();
+    let descriptors: Vec<_> = parts.into_iter().map(|layer| layer.descriptor).collect();
+    let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": media::MANIFEST,
+        "config": Descriptor::of(media::CONFIG, &config), "layers": descriptors});
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    store.put(&manifest).unwrap();
+    store.tag("x", &Descriptor::of(media::MANIFEST, &manifest)).unwrap();
+    let bundle = place.path().join("bundle");
+    let source = format!("{}:x", place.path().join("layout").display());
+    let output = Command::new("umoci").args(["unpack", "--image", &source]).arg(&bundle).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    listing(&[sys_open(&bundle.join("rootfs"))])
+}
+
+/// umoci 0.4 gives a directory the present as its time when it makes an undescribed one in it.
+fn without_directory_times(lines: &str) -> String {
+    let without = |line: &str| {
+        let parts: Vec<&str> = line.splitn(5, ' ').collect();
+        match parts.as_slice() {
+            ["d", mode, owner, _, rest] => format!("d {mode} {owner} {rest}"),
+            _ => line.to_owned(),
+        }
+    };
+    lines.lines().map(without).collect::<Vec<_>>().join("\n")
+}
+
+/// Names of one file count differently in a layer and in one tree: a name that is hidden still counts.
+fn without_counts(lines: &str) -> String {
+    let without = |line: &str| match line.split_once(" (") {
+        Some((name, rest)) => format!("{name}{}", rest.split_once(')').map_or("", |(_, rest)| rest)),
+        None => line.to_owned(),
+    };
+    lines.lines().map(without).collect::<Vec<_>>().join("\n")
+}
+
 /// Directories that no entry describes are made at the moment of unpacking; everything else has its time.
 fn comparable(lines: &[String]) -> String {
     let fixed = |line: &String| {
@@ -112,6 +186,20 @@ proptest! {
         let bytes = archive(&things);
         let ours = flat(std::slice::from_ref(&bytes), &Options::default(), &Heard::default()).unwrap();
         prop_assert_eq!(comparable(&ours), comparable(&by_gnu_tar(&bytes, &[])));
+    }
+
+    #[test]
+    fn a_random_image_is_the_tree_that_umoci_makes(layers in proptest::collection::vec(layer(), 1..4)) {
+        if !rustix::process::geteuid().is_root() || Command::new("umoci").arg("--version").output().is_err() {
+            return Ok(());
+        }
+        let layers: Vec<Vec<u8>> = layers.iter().map(|things| archive(things)).collect();
+        let shown = |lines: &[String]| without_directory_times(&comparable(lines));
+        let theirs = shown(&by_umoci(&layers));
+        let (options, heard) = (Options::default(), Heard::default());
+        prop_assert_eq!(shown(&flat(&layers, &options, &heard).unwrap()), theirs.clone());
+        let ours = shown(&stacked(&layers, &options, &heard).unwrap());
+        prop_assert_eq!(without_counts(&ours), without_counts(&theirs));
     }
 
     #[test]
