@@ -77,7 +77,8 @@ fn the_runtime_class_names_a_handler_that_the_snippets_define() {
 fn the_table_of_the_readme_names_every_snippet() {
     let readme = text("README.md");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib");
-    for directory in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+    for directory in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
+    {
         for file in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
             let name = file.strip_prefix(&folder).unwrap().to_string_lossy().into_owned();
             assert!(readme.contains(&format!("]({name})")), "contrib/README.md does not name {name}");

@@ -13,7 +13,10 @@ pub(super) const COMMAND: Command = Command {
     details: "",
     positionals: Positionals::NONE,
     flags: &[],
-    examples: &[("check", "after a crash, or out of curiosity")],
+    examples: &[
+        ("check", "after a crash, or out of curiosity"),
+        ("check --format json", "what is wrong, for a program"),
+    ],
     run,
 };
 
