@@ -2,7 +2,7 @@
 //! `cargo run --example manual -- man completions`.
 #![allow(clippy::disallowed_methods, reason = "writes into directories of the developer's own")]
 
-use clap_complete::{Shell, generate_to};
+use clap_complete::{Shell, generate, generate_to};
 use ocicat::cli;
 use std::error::Error;
 use std::fs;
@@ -34,7 +34,8 @@ pub fn write(pages: &Path, completions: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(completions)?;
     for (mut program, commands) in programs() {
         let name = program.get_name().to_owned();
-        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        fs::write(completions.join(format!("{name}.bash")), bash(program.clone(), &name)?)?;
+        for shell in [Shell::Zsh, Shell::Fish] {
             generate_to(shell, &mut program, &name, completions)?;
         }
         page(pages, program, &format!("{PROGRAM}{}", if name == "ocicat" { SEE_ALSO } else { SEE_OCICAT }))?;
@@ -43,6 +44,19 @@ pub fn write(pages: &Path, completions: &Path) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// The completions for bash, made under a name without a dash: with one, clap_complete 4.6 writes its states in two
+/// spellings, and no option of a command is ever found.
+fn bash(program: clap::Command, name: &str) -> Result<String, Box<dyn Error>> {
+    let plain = name.replace('-', "_");
+    let mut program = program.mut_subcommands(|command| {
+        let bin_name = format!("{plain} {}", command.get_name());
+        command.bin_name(bin_name)
+    });
+    let mut text = Vec::new();
+    generate(Shell::Bash, &mut program, &plain, &mut text);
+    Ok(String::from_utf8(text)?.replace(&format!(" {plain}\n"), &format!(" {name}\n")))
 }
 
 /// What the page of a program says beyond the definition of the command line.
