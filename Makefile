@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test check conformance managers bench bench-images man install deb fuzz clean
+.PHONY: help build run test check conformance managers bench bench-images docs man install uninstall contrib deb package fuzz clean
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -10,6 +10,8 @@ CARGO ?= cargo
 # .cargo/config.toml builds for the host by name, so the artefacts land in target/TRIPLE.
 triple := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 release := target/$(triple)/release
+# Pinned: what `make deb` installs when it is missing.
+cargo_deb := 3.8.0
 # The runtime that conformance, managers and bench run; ours is built first.
 RUNTIME ?= $(CURDIR)/target/release/ocicat
 ours := $(filter $(CURDIR)/target/release/ocicat,$(RUNTIME))
@@ -48,20 +50,43 @@ bench: build ## the speed of ocicat against crun, runc and the kernel's floor
 bench-images: build ## the speed of ocicat-image against containerd and skopeo with umoci, from a registry on loopback
 	@benches/images $(CURDIR)/target/release/ocicat-image
 
+docs: ## docs/conformance.md, generated from the tables of rules, fields and validation programs
+	$(CARGO) run --quiet --example conformance -- docs/conformance.md
+
 man: ## the manual pages and shell completions, generated from the command line's definition
 	$(CARGO) run --quiet --example manual -- man completions
 
-install: build man ## the binaries, manual pages and completions below DESTDIR/PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 target/release/ocicat $(DESTDIR)$(PREFIX)/bin/ocicat
-	@[ ! -f target/release/ocicat-image ] || install -vm 755 target/release/ocicat-image $(DESTDIR)$(PREFIX)/bin/ocicat-image
-	@for page in man/*.1 man/*.8; do [ ! -f $$page ] || install -vDm 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
-	install -vDm 644 completions/ocicat.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ocicat
-	install -vDm 644 completions/_ocicat $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ocicat
-	install -vDm 644 completions/ocicat.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ocicat.fish
+install: build man contrib ## binaries, manual pages, completions, contrib and docs below DESTDIR/PREFIX
+	install -vDm 755 -t $(DESTDIR)$(PREFIX)/bin target/release/ocicat target/release/ocicat-image
+	install -Dm 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 man/*.8
+	@for program in ocicat ocicat-image; do \
+	  install -vDm 644 completions/$$program.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program; \
+	  install -vDm 644 completions/_$$program $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$program; \
+	  install -vDm 644 completions/$$program.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$program.fish; \
+	done
+	install -Dm 644 -t $(DESTDIR)$(PREFIX)/share/doc/ocicat README.md CHANGELOG.md SECURITY.md LICENSE
+	install -Dm 644 -t $(DESTDIR)$(PREFIX)/share/doc/ocicat/docs docs/*.md
+	cp -rT --no-preserve=mode,ownership target/contrib $(DESTDIR)$(PREFIX)/share/doc/ocicat/contrib
 
-deb: build man ## a Debian package (needs cargo-deb)
-	$(CARGO) deb --no-build --target $(triple)
+uninstall: ## what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/ocicat{,-image} $(DESTDIR)$(PREFIX)/share/man/man8/ocicat{,-*}.8
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ocicat{,-image}
+	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ocicat{,-image}
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ocicat{,-image}.fish
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/ocicat
+
+# The configurations for managers, with the path that this installation has.
+contrib:
+	@rm -rf target/contrib && mkdir -p target && cp -r contrib target/contrib
+	@grep -rl /usr/local/bin/ocicat target/contrib | xargs sed -i 's|/usr/local/bin/ocicat|$(PREFIX)/bin/ocicat|g'
+
+deb: PREFIX := /usr
+deb: build man contrib ## a Debian package in target/debian; cargo-deb is installed into target when it is missing
+	@command -v target/tools/bin/cargo-deb >/dev/null || (root=$$PWD/target/tools; cd / && $(CARGO) install cargo-deb --version $(cargo_deb) --locked --root $$root)
+	target/tools/bin/cargo-deb --no-build --target $(triple) --output target/debian/
+
+package: ## install, uninstall and the Debian package, tried in an empty root (as root)
+	@tests/package
 
 fuzz: ## every fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
 	@for target in $$($(CARGO) +nightly fuzz list); do \

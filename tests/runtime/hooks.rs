@@ -272,6 +272,19 @@ fn a_hook_that_says_much_harms_nobody() {
 }
 
 #[test]
+fn the_output_of_hooks_goes_to_the_files_that_annotations_name() {
+    only_ocicat!("of the peers only crun knows these annotations");
+    let container = Container::new();
+    let (out, err) = (container.dir.join("hooks.out"), container.dir.join("hooks.err"));
+    let entry = hook(&container, "echo told; echo warned >&2");
+    let annotations = json!({"run.oci.hooks.stdout": out, "run.oci.hooks.stderr": err});
+    let hooks = json!({"createRuntime": [entry], "poststart": [entry], "poststop": [entry]});
+    container.set("/hooks", hooks).set("/annotations", annotations).shell("echo program").run().says("program");
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "told\ntold\ntold\n");
+    assert_eq!(std::fs::read_to_string(err).unwrap(), "warned\nwarned\nwarned\n");
+}
+
+#[test]
 fn a_hook_must_exist_and_have_an_absolute_path() {
     for (path, word) in [("/no/such/hook", "no such file or directory"), ("bin/true", "absolute")] {
         let container = Container::new().set("/hooks/createRuntime", json!([{"path": path}]));

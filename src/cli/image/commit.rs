@@ -20,7 +20,13 @@ pub(super) const COMMAND: Command = Command {
         Flag::value("comment", "TEXT", "a note for the image's history").short('m'),
         Flag::value("cmd", "WORD", "a word of the new default command (repeatable)").repeated(),
     ]],
-    examples: &[("commit ./web localhost:5000/web:2", "keep the changes of the bundle in ./web as an image")],
+    examples: &[
+        ("commit ./web localhost:5000/web:2", "keep the changes of the bundle in ./web as an image"),
+        (
+            "commit -m 'fix the greeting' --cmd /hello ./web localhost:5000/web:2",
+            "the same with a note and a new default command",
+        ),
+    ],
     run,
 };
 

@@ -14,7 +14,7 @@ pub(super) const COMMAND: Command = Command {
     details: "",
     positionals: Positionals::NONE,
     flags: &[],
-    examples: &[("gc", "make room")],
+    examples: &[("gc", "make room"), ("gc --format json", "the same, and how much it was for a program")],
     run,
 };
 

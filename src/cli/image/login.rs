@@ -30,7 +30,10 @@ pub(super) const COMMAND: Command = Command {
         ],
         REGISTRY,
     ],
-    examples: &[("login -u me localhost:5000", "asks for the password")],
+    examples: &[
+        ("login -u me localhost:5000", "asks for the password"),
+        ("login -u me --password-stdin localhost:5000 < ./password", "asks nothing"),
+    ],
     run,
 };
 

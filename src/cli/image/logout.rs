@@ -14,7 +14,10 @@ pub(super) const COMMAND: Command = Command {
     details: "",
     positionals: Positionals { required: &[], optional: Some("registry"), rest: None },
     flags: &[REGISTRY],
-    examples: &[("logout localhost:5000", "forget who you are there")],
+    examples: &[
+        ("logout localhost:5000", "forget who you are there"),
+        ("logout --authfile ./auth.json localhost:5000", "the same in a file of your own"),
+    ],
     run,
 };
 

@@ -19,7 +19,10 @@ pub(super) const COMMAND: Command = Command {
     details: "A registry without the referrers API is asked for the tag that stands in for it.",
     positionals: Positionals { required: &["image"], optional: None, rest: None },
     flags: &[&[Flag::value("artifact-type", "TYPE", "only artifacts of that type")], REGISTRY],
-    examples: &[("referrers localhost:5000/app:1", "what there is about an image")],
+    examples: &[
+        ("referrers localhost:5000/app:1", "what there is about an image"),
+        ("referrers --artifact-type application/spdx+json localhost:5000/app:1", "only bills of materials"),
+    ],
     run,
 };
 

@@ -14,7 +14,10 @@ pub(super) const COMMAND: Command = Command {
     details: "Only what `ocicat-image bundle` made is removed.",
     positionals: Positionals { required: &["directory"], optional: None, rest: None },
     flags: &[],
-    examples: &[("remove ./web", "the bundle in ./web")],
+    examples: &[
+        ("remove ./web", "the bundle in ./web"),
+        ("remove ./web && ocicat-image gc", "and the layers that nobody else uses"),
+    ],
     run,
 };
 

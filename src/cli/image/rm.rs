@@ -13,7 +13,10 @@ pub(super) const COMMAND: Command = Command {
     details: "Names go at once; what nothing refers to any more goes with `ocicat-image gc`. Bundles keep their layers.",
     positionals: Positionals { required: &["image"], optional: None, rest: Some("images") },
     flags: &[],
-    examples: &[("rm debian:12", "forget an image")],
+    examples: &[
+        ("rm debian:12", "forget an image"),
+        ("rm debian:11 debian:12 && ocicat-image gc", "forget two and make room"),
+    ],
     run,
 };
 

@@ -14,7 +14,10 @@ pub(super) const COMMAND: Command = Command {
     details: "",
     positionals: Positionals { required: &["directory"], optional: None, rest: None },
     flags: &[],
-    examples: &[("umount ./web", "the bundle in ./web")],
+    examples: &[
+        ("umount ./web", "the bundle in ./web"),
+        ("umount ./web || fuser -vm ./web/rootfs", "and who keeps it busy when that fails"),
+    ],
     run,
 };
 

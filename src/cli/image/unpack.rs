@@ -20,7 +20,10 @@ pub(super) const COMMAND: Command = Command {
     details: "The directory must be empty or absent. There is no config.json: for that, see `ocicat-image bundle --copy`.",
     positionals: Positionals { required: &["image", "path"], optional: None, rest: None },
     flags: &[&[Flag::switch("pull", "ask the registry even if the image is here")], PLATFORM, TRANSFER, REGISTRY],
-    examples: &[("unpack debian ./rootfs", "the tree of an image")],
+    examples: &[
+        ("unpack debian ./rootfs", "the tree of an image"),
+        ("unpack --platform linux/arm64 debian ./arm", "the same of another architecture"),
+    ],
     run,
 };
 
