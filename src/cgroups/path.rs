@@ -82,6 +82,21 @@ impl Paths {
         self.hierarchies.iter().find(|h| h.is_unified())
     }
 
+    /// Each controller as /proc/PID/cgroup names it (nothing for cgroup2), and the cgroup in its hierarchy.
+    pub fn by_controller(&self) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        for hierarchy in &self.hierarchies {
+            let Ok(below) = hierarchy.directory.strip_prefix(&hierarchy.mount) else { continue };
+            let path = format!("/{}", below.display());
+            match hierarchy.name.as_str() {
+                UNIFIED => all.push((String::new(), path)),
+                "systemd" => all.push(("name=systemd".to_owned(), path)),
+                names => all.extend(names.split(',').map(|name| (name.to_owned(), path.clone()))),
+            }
+        }
+        all
+    }
+
     /// The version 1 directory that has `controller`.
     pub fn v1(&self, controller: &str) -> Option<&Hierarchy> {
         self.hierarchies.iter().find(|h| h.has(controller))
