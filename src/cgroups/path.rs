@@ -354,6 +354,31 @@ mod tests {
     }
 
     #[test]
+    fn each_controller_has_its_cgroup_and_one_directory_freezes_them_all() {
+        let hierarchy = |name: &str| Hierarchy {
+            name: name.to_owned(),
+            mount: PathBuf::from("/m").join(name),
+            directory: PathBuf::from("/m").join(name).join("a/b"),
+        };
+        let rows: [(&[&str], &str, Option<&str>); 4] = [
+            (&["unified"], "[(\"\", \"/a/b\")]", Some("/m/unified/a/b")),
+            (
+                &["cpu,cpuacct", "systemd"],
+                "[(\"cpu\", \"/a/b\"), (\"cpuacct\", \"/a/b\"), (\"name=systemd\", \"/a/b\")]",
+                None,
+            ),
+            (&["freezer", "unified"], "[(\"freezer\", \"/a/b\"), (\"\", \"/a/b\")]", Some("/m/freezer/a/b")),
+            (&[], "[]", None),
+        ];
+        for (names, expected, freezer) in rows {
+            let hierarchies = names.iter().map(|name| hierarchy(name)).collect();
+            let paths = Paths { hierarchies, ..Paths::default() };
+            assert_eq!(format!("{:?}", paths.by_controller()), expected);
+            assert_eq!(paths.freezer(), freezer.map(Path::new), "{names:?}");
+        }
+    }
+
+    #[test]
     fn an_empty_record_reads_back() {
         let paths: Paths = serde_json::from_str("{}").unwrap();
         assert_eq!(paths, Paths::default());

@@ -88,7 +88,8 @@ impl Worker {
         let become_criu = Become::new(program)?;
         let (socket, theirs) = channel::pair()?;
         let (told, refused) = pipe_with(PipeFlags::CLOEXEC).asked(|| "pipe".to_owned())?;
-        let child = match clone3(0, surroundings.cgroup.as_ref().map(AsFd::as_fd))? {
+        let cloned = clone3(0, surroundings.cgroup.as_ref().map(AsFd::as_fd))?;
+        let child = match cloned {
             Cloned::Child => become_criu.never_returning(surroundings, &theirs, &refused),
             Cloned::Parent(child) => child,
         };
