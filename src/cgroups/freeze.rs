@@ -39,6 +39,13 @@ impl Paths {
         }
     }
 
+    /// The directory whose freezer stops every process, for whoever freezes the container besides us (criu(8),
+    /// `--freeze-cgroup`).
+    pub fn freezer(&self) -> Option<&Path> {
+        let v2 = self.unified().filter(|_| self.hierarchies.len() == 1);
+        self.v1("freezer").or(v2).map(|hierarchy| hierarchy.directory.as_path())
+    }
+
     /// True when the cgroup is frozen (a missing one is not).
     pub fn is_frozen(&self) -> bool {
         self.hierarchies.iter().filter(|h| h.is_unified() || h.has("freezer")).any(is_frozen_directory)

@@ -82,6 +82,21 @@ impl Paths {
         self.hierarchies.iter().find(|h| h.is_unified())
     }
 
+    /// Each controller as /proc/PID/cgroup names it (nothing for cgroup2), and the cgroup in its hierarchy.
+    pub fn by_controller(&self) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        for hierarchy in &self.hierarchies {
+            let Ok(below) = hierarchy.directory.strip_prefix(&hierarchy.mount) else { continue };
+            let path = format!("/{}", below.display());
+            match hierarchy.name.as_str() {
+                UNIFIED => all.push((String::new(), path)),
+                "systemd" => all.push(("name=systemd".to_owned(), path)),
+                names => all.extend(names.split(',').map(|name| (name.to_owned(), path.clone()))),
+            }
+        }
+        all
+    }
+
     /// The version 1 directory that has `controller`.
     pub fn v1(&self, controller: &str) -> Option<&Hierarchy> {
         self.hierarchies.iter().find(|h| h.has(controller))
@@ -335,6 +350,31 @@ mod tests {
             ),
         ] {
             assert_eq!(directories(host, path), expected, "{path:?} for uid {}", host.euid);
+        }
+    }
+
+    #[test]
+    fn each_controller_has_its_cgroup_and_one_directory_freezes_them_all() {
+        let hierarchy = |name: &str| Hierarchy {
+            name: name.to_owned(),
+            mount: PathBuf::from("/m").join(name),
+            directory: PathBuf::from("/m").join(name).join("a/b"),
+        };
+        let rows: [(&[&str], &str, Option<&str>); 4] = [
+            (&["unified"], "[(\"\", \"/a/b\")]", Some("/m/unified/a/b")),
+            (
+                &["cpu,cpuacct", "systemd"],
+                "[(\"cpu\", \"/a/b\"), (\"cpuacct\", \"/a/b\"), (\"name=systemd\", \"/a/b\")]",
+                None,
+            ),
+            (&["freezer", "unified"], "[(\"freezer\", \"/a/b\"), (\"\", \"/a/b\")]", Some("/m/freezer/a/b")),
+            (&[], "[]", None),
+        ];
+        for (names, expected, freezer) in rows {
+            let hierarchies = names.iter().map(|name| hierarchy(name)).collect();
+            let paths = Paths { hierarchies, ..Paths::default() };
+            assert_eq!(format!("{:?}", paths.by_controller()), expected);
+            assert_eq!(paths.freezer(), freezer.map(Path::new), "{names:?}");
         }
     }
 

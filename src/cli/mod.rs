@@ -13,6 +13,7 @@ mod log;
 mod output;
 
 mod check;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -22,6 +23,7 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -52,6 +54,8 @@ pub const COMMANDS: &[Command] = &[
     resume::COMMAND,
     update::COMMAND,
     events::COMMAND,
+    checkpoint::COMMAND,
+    restore::COMMAND,
     spec::COMMAND,
     features::COMMAND,
     check::COMMAND,

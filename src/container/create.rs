@@ -4,7 +4,7 @@ use super::record::{Amendment, Identity, Record, boot_id};
 use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::undo::Undo;
-use super::{ContainerId, Create, Runtime, poststop};
+use super::{ContainerId, Create, Runtime, poststop, streams};
 use crate::cgroups;
 use crate::config::Config;
 use crate::process::handshake::Gone;
@@ -47,14 +47,24 @@ pub(super) struct Made {
     pub(super) terminal: Option<OwnedFd>,
 }
 
-/// Makes a container.
-pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Made> {
+/// A bundle that was read and checked, and what is to be done with it.
+pub(super) struct Planned {
+    pub(super) id: ContainerId,
+    pub(super) bundle: PathBuf,
+    pub(super) config: Config,
+    /// config.json as it is.
+    pub(super) raw: Vec<u8>,
+    pub(super) plan: spec::plan::Plan,
+}
+
+/// Reads, checks and plans; changes nothing.
+pub(super) fn planned(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Planned> {
     let id: ContainerId = request.id.parse()?;
     let bundle = std::path::absolute(&request.bundle).context("bundle")?;
     let (config, raw) = spec::read::config(&bundle)?;
     spec::check::check(&config, &runtime.host)?;
     check_console(&config, request, mode)?;
-    let mut plan = spec::plan::plan(&spec::plan::Request {
+    let plan = spec::plan::plan(&spec::plan::Request {
         config: &config,
         host: &runtime.host,
         bundle: &bundle,
@@ -65,6 +75,12 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
         preserve_fds: request.preserve_fds,
         variable: &|name| std::env::var(name).ok(),
     })?;
+    Ok(Planned { id, bundle, config, raw, plan })
+}
+
+/// Makes a container.
+pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Made> {
+    let Planned { id, bundle, config, raw, mut plan } = planned(runtime, request, mode)?;
     if let Some(linux) = &config.linux {
         process::sysctl::check_joined(linux).map_err(locate)?;
     }
@@ -102,7 +118,7 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
 }
 
 /// Names the file where an error begins with one of its fields.
-fn locate(error: anyhow::Error) -> anyhow::Error {
+pub(super) fn locate(error: anyhow::Error) -> anyhow::Error {
     const FIELDS: &[&str] =
         &["process.", "mounts[", "linux.", "root.", "root:", "root (", "hooks.", "hostname", "domainname"];
     let text = error.to_string();
@@ -122,7 +138,7 @@ fn check_console(config: &Config, request: &Create, mode: Mode) -> Result<()> {
     }
 }
 
-fn first_record(
+pub(super) fn first_record(
     config: &Config,
     id: &ContainerId,
     bundle: PathBuf,
@@ -144,6 +160,9 @@ fn first_record(
         init: None,
         cgroups: Some(paths.clone()),
         no_new_keyring: false,
+        streams: streams::own(config),
+        checkpointed: false,
+        time_namespace: false,
     })
 }
 
@@ -191,7 +210,7 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
     });
     let ready = attempt.converse(&spawned, &state).map_err(|error| explain(error, &spawned, cgroup.paths()))?;
     let paths = Some(cgroup.keep()).filter(|paths| first.cgroups.as_ref() != Some(paths));
-    let amendment = Amendment { init: Some(Identity::of(spawned.child.pid)?), cgroups: paths };
+    let amendment = Amendment { init: Some(Identity::of(spawned.child.pid)?), cgroups: paths, ..Amendment::default() };
     let mut record = first.clone();
     record.amend(amendment.clone());
     let terminal = attempt.hand_out(&record, &spawned, ready, console.as_ref())?;
@@ -225,17 +244,10 @@ impl Attempt<'_> {
             parent.run_hooks()?;
             init.move_net_devices(pid)?;
             self.hooks_begun.set(true);
-            self.run_hooks(&state(pid))?;
+            run_hooks(self.config, init, &state(pid))?;
             parent.done()?;
         }
         parent.ready()
-    }
-
-    fn run_hooks(&self, state: &str) -> Result<()> {
-        let Some(hooks) = &self.config.hooks else { return Ok(()) };
-        let output = &self.plan.init.hook_output;
-        hooks::run(&hooks.prestart, "hooks.prestart", state, output)?;
-        hooks::run(&hooks.create_runtime, "hooks.createRuntime", state, output)
     }
 
     /// Gives the descriptors and the pid to whoever asked for them; keeps the terminal in the foreground.
@@ -278,6 +290,13 @@ impl Attempt<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// The hooks of the runtime's namespace.
+pub(super) fn run_hooks(config: &Config, init: &process::plan::Init, state: &str) -> Result<()> {
+    let Some(hooks) = &config.hooks else { return Ok(()) };
+    hooks::run(&hooks.prestart, "hooks.prestart", state, &init.hook_output)?;
+    hooks::run(&hooks.create_runtime, "hooks.createRuntime", state, &init.hook_output)
 }
 
 /// Writes the number as managers parse it: digits and nothing else, whole or not at all.

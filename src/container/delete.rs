@@ -88,8 +88,13 @@ pub(super) fn destroy_again(found: &Found) -> Result<Vec<String>> {
 
 /// The same for a container of this very process: nothing of it needs to be read again.
 pub(super) fn destroy_made(made: &Made) {
-    if made.directory.lock().is_ok() && made.directory.exists() {
-        let _ = take_back(&made.record, &made.directory, Some(&made.config));
+    destroy_own(&made.record, &made.directory, &made.config);
+}
+
+/// The same for one whose lock was given away meanwhile.
+pub(super) fn destroy_own(record: &Record, directory: &Directory, config: &Config) {
+    if directory.lock().is_ok() && directory.exists() {
+        let _ = take_back(record, directory, Some(config));
     }
 }
 

@@ -151,7 +151,10 @@ fn born(
     plan: &plan::Plan,
 ) -> Result<spawn::Spawned> {
     let (pid, init) = found.init()?;
-    let kinds = kinds(config);
+    let mut kinds = kinds(config);
+    if found.record.time_namespace && !kinds.contains(&Kind::Time) {
+        kinds.push(Kind::Time);
+    }
     let shared_mounts = !kinds.contains(&Kind::Mount);
     let root_path = format!("/proc/{pid}/root");
     let root = shared_mounts.then(|| files::open(root_path, OFlags::PATH | OFlags::DIRECTORY)).transpose()?;

@@ -3,7 +3,9 @@
 //! The command line turns its arguments into the requests below; each verb returns a value or an error and prints nothing.
 
 mod check;
+mod checkpoint;
 mod create;
+mod criu;
 mod delete;
 mod events;
 mod exec;
@@ -14,16 +16,19 @@ mod pause;
 mod poststop;
 mod record;
 mod request;
+mod restore;
 mod run;
 mod signal;
 mod start;
 mod state;
 mod status;
 mod store;
+mod streams;
 mod undo;
 mod update;
 
 pub use check::{Problem, check};
+pub use checkpoint::checkpoint;
 pub use create::create;
 pub use delete::delete;
 pub use events::{Event, events};
@@ -33,6 +38,7 @@ pub use kill::kill;
 pub use pause::{pause, resume};
 pub use record::{Identity, Record};
 pub use request::*;
+pub use restore::restore;
 pub use run::run;
 pub use start::start;
 pub use state::{list, processes, state};

@@ -41,6 +41,15 @@ pub struct Record {
     /// The container keeps its caller's keyring, and so does `exec`.
     #[serde(default)]
     pub no_new_keyring: bool,
+    /// What the standard streams were when the container was made: `pipe:[7]`, `/dev/null`. Empty with a terminal.
+    #[serde(default)]
+    pub streams: Vec<String>,
+    /// Its processes ended by a checkpoint: a restore may take its place.
+    #[serde(default)]
+    pub checkpointed: bool,
+    /// criu has put it into a time namespace that config.json does not name; `exec` enters that too.
+    #[serde(default)]
+    pub time_namespace: bool,
 }
 
 /// A process for good: its number alone may come to name another one.
@@ -89,6 +98,12 @@ pub struct Amendment {
     /// Where its cgroups are, when that has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroups: Option<cgroups::Paths>,
+    /// A checkpoint has ended it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checkpointed: bool,
+    /// A restore has put it into a time namespace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub time_namespace: bool,
 }
 
 impl Record {
@@ -96,6 +111,8 @@ impl Record {
     pub fn amend(&mut self, amendment: Amendment) {
         self.init = amendment.init.or(self.init);
         self.cgroups = amendment.cgroups.or(self.cgroups.take());
+        self.checkpointed |= amendment.checkpointed;
+        self.time_namespace |= amendment.time_namespace;
     }
 
     #[cfg(test)]
@@ -114,6 +131,9 @@ impl Record {
             init: None,
             cgroups: None,
             no_new_keyring: false,
+            streams: Vec::new(),
+            checkpointed: false,
+            time_namespace: false,
         }
     }
 

@@ -54,6 +54,57 @@ pub struct Run {
     pub no_subreaper: bool,
 }
 
+/// What `checkpoint` and `restore` have in common.
+#[derive(Debug, Clone, Default)]
+pub struct Criu {
+    /// Where the images are; `checkpoint` in the working directory unless given.
+    pub image_path: Option<PathBuf>,
+    /// Where criu keeps its log; beside the images unless given.
+    pub work_path: Option<PathBuf>,
+    pub tcp_established: bool,
+    pub ext_unix_sk: bool,
+    pub shell_job: bool,
+    pub file_locks: bool,
+    pub lazy_pages: bool,
+    pub auto_dedup: bool,
+    /// `soft`, `full`, `strict` or `ignore`.
+    pub manage_cgroups_mode: Option<String>,
+    /// Kinds of namespaces whose content is not kept.
+    pub empty_ns: Vec<String>,
+}
+
+/// `checkpoint`.
+#[derive(Debug, Clone, Default)]
+pub struct Checkpoint {
+    pub id: String,
+    pub criu: Criu,
+    /// Images of an earlier dump, relative to the new ones.
+    pub parent_path: Option<PathBuf>,
+    pub leave_running: bool,
+    pub tcp_skip_in_flight: bool,
+    pub link_remap: bool,
+    /// Only the memory; the container runs on.
+    pub pre_dump: bool,
+    /// An inherited descriptor that gets a zero byte when lazy pages can be asked for.
+    pub status_fd: Option<u32>,
+    /// `ADDRESS:PORT`
+    pub page_server: Option<String>,
+}
+
+/// `restore`.
+#[derive(Debug, Clone, Default)]
+pub struct Restore {
+    pub create: Create,
+    pub criu: Criu,
+    pub detach: bool,
+    pub no_subreaper: bool,
+    /// Connections are closed instead of restored.
+    pub tcp_close: bool,
+    /// `TYPE:NAME`
+    pub lsm_profile: Option<String>,
+    pub lsm_mount_context: Option<String>,
+}
+
 /// `exec`.
 #[derive(Debug, Clone, Default)]
 pub struct Exec {

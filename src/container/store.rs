@@ -249,7 +249,7 @@ mod tests {
         let mut bytes = serde_json::to_vec(&record).unwrap();
         bytes.extend_from_slice(b"\n{\n \"ociVersion\": \"1.3.0\"\n}\n");
         let first = bytes.len();
-        bytes.extend(serde_json::to_vec(&Amendment { init: Some(identity), cgroups: None }).unwrap());
+        bytes.extend(serde_json::to_vec(&Amendment { init: Some(identity), ..Amendment::default() }).unwrap());
         bytes.push(b'\n');
         for length in 0..=bytes.len() {
             let read = read_record(&bytes[..length]);

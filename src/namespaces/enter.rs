@@ -65,6 +65,11 @@ impl Opened {
         Ok(borrowed)
     }
 
+    /// Every namespace that is joined, by whomever.
+    pub fn all(&self) -> impl Iterator<Item = (Kind, BorrowedFd<'_>)> {
+        self.borrow.iter().chain(&self.join).map(|(join, fd)| (join.kind, fd.as_fd()))
+    }
+
     /// The user namespace that is joined.
     pub fn user(&self) -> Option<BorrowedFd<'_>> {
         self.join.iter().find(|(join, _)| join.kind == Kind::User).map(|(_, fd)| fd.as_fd())

@@ -64,11 +64,19 @@ const ADDRESS_HEADER: usize = 8;
 
 /// Brings `lo` up, in the calling process' network namespace.
 pub fn loopback_up() -> Result<()> {
+    set_loopback_up(&Netlink::open().context("loopback")?)
+}
+
+fn set_loopback_up(netlink: &Netlink) -> Result<()> {
     // The kernel gives the first device of a namespace, its loopback, this number (LOOPBACK_IFINDEX).
     const LOOPBACK: u32 = 1;
-    let netlink = Netlink::open().context("loopback")?;
     netlink.request(RTM_NEWLINK, 0, &link_header(LOOPBACK, true), "set lo up").context("loopback")?;
     Ok(())
+}
+
+/// Brings `lo` up in another network namespace.
+pub fn loopback_up_in(target: BorrowedFd<'_>) -> Result<()> {
+    set_loopback_up(&open_in(target).context("loopback")?)
 }
 
 /// Moves the devices into the namespace `target`, gives them their names and permanent global addresses back and

@@ -203,6 +203,12 @@ impl Init {
         self.rootfs.prepare(namespaces.user())
     }
 
+    /// Brings `lo` up in the new network namespace of an init that does not do it itself.
+    pub fn set_loopback_up(&self, pid: i32) -> Result<()> {
+        let target = crate::sys::files::open(format!("/proc/{pid}/ns/net"), rustix::fs::OFlags::RDONLY)?;
+        namespaces::net::loopback_up_in(std::os::fd::AsFd::as_fd(&target))
+    }
+
     /// Moves the network devices into the network namespace of init.
     pub fn move_net_devices(&self, pid: i32) -> Result<()> {
         if self.network.devices.is_empty() {

@@ -151,7 +151,7 @@ impl Plan {
         Ok(root)
     }
 
-    fn open_root(&self) -> Result<OwnedFd> {
+    pub(super) fn open_root(&self) -> Result<OwnedFd> {
         let private = Change { propagation: Some(Propagation::Private), recursive: true, ..Change::default() };
         tree::copy(CWD, &self.root, (true, true), &[private], self.last.open_tree_attr)
             .with_context(|| format!("root.path ({})", self.root.display()))

@@ -112,6 +112,11 @@ fn node(place: String, device: &Device) -> Result<Node> {
 }
 
 impl Devices {
+    /// The nodes that are the host's own.
+    pub(super) fn bound(&self) -> impl Iterator<Item = &Path> {
+        self.nodes.iter().filter(|node| self.bind && node.kind != FileType::Fifo).map(|node| node.path.as_path())
+    }
+
     /// Makes the nodes and links; the umask is zero.
     pub(super) fn make(&self, tree: &Tree<'_>) -> Result<()> {
         let dev = match tree.kept(Path::new("dev")) {

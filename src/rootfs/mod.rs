@@ -11,6 +11,7 @@ mod cgroupfs;
 mod copyup;
 pub mod devices;
 mod entry;
+mod external;
 mod idmapped;
 mod masked;
 pub mod options;
@@ -19,6 +20,7 @@ pub mod resolve;
 mod tree;
 
 pub use build::{Prepared, Root};
+pub use external::External;
 pub use plan::{CgroupView, Hierarchy, Plan, Request, plan};
 
 #[cfg(test)]

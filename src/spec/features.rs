@@ -113,10 +113,11 @@ pub fn features() -> Features {
             ("org.ocicat.landlock.enabled", "true"),
             ("org.opencontainers.ocicat.version", env!("CARGO_PKG_VERSION")),
             // podman and CRI-O ask for the key that runc and crun share.
-            ("org.opencontainers.runc.checkpoint.enabled", "false"),
+            ("org.opencontainers.runc.checkpoint.enabled", "true"),
         ]),
-        // Properties of the unit; where hooks write on the host, and the kind of a mount's security label.
-        potentially_unsafe_config_annotations: vec!["org.systemd.property.", "run.oci."],
+        // criu's further options; properties of the unit; where hooks write on the host, and the kind of a mount's security
+        // label.
+        potentially_unsafe_config_annotations: vec!["org.criu.config", "org.systemd.property.", "run.oci."],
     }
 }
 

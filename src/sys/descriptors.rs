@@ -1,7 +1,7 @@
 //! The descriptor table: close_range(2), fcntl(2), dup3(2).
 
 use super::{Asked, Result, checked, files, procfs::Procfs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// True when the number names a file that the caller left open for us: it outlived our own execve, which no file does that
 /// we opened ourselves.
@@ -50,6 +50,33 @@ pub fn become_stream(file: impl AsFd, stream: RawFd) -> Result<()> {
     // SAFETY: the standard streams are owned by nobody in this program; what was open there is replaced.
     let returned = unsafe { libc::syscall(libc::SYS_dup3, file.as_raw_fd(), stream, 0) };
     checked(returned).asked(|| format!("dup3 {stream}")).map(drop)
+}
+
+/// Puts copies of the files at `first` and the numbers after it, open over an execve, and marks all above close-on-exec.
+///
+/// Only right before an execve: whatever had these numbers is gone, also where something in this process owned it.
+pub fn become_numbers(files: &[BorrowedFd<'_>], first: RawFd) -> Result<()> {
+    let above = first + files.len() as RawFd;
+    let copy = |file: &BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(file, above);
+    let copies: Vec<_> =
+        files.iter().map(copy).collect::<std::result::Result<_, _>>().asked(|| "fcntl F_DUPFD".to_owned())?;
+    for (file, number) in copies.iter().zip(first..) {
+        // SAFETY: dup3(2) takes three numbers. What was open there is closed under whoever owned it, and the caller has
+        // promised that this process executes another program or ends.
+        let returned = unsafe { libc::syscall(libc::SYS_dup3, file.as_raw_fd(), number, 0) };
+        checked(returned).asked(|| format!("dup3 {number}"))?;
+    }
+    close_on_exec_from(above as u32)
+}
+
+/// Takes a descriptor that the caller of the program left open for it, given by its number on the command line; `None` where
+/// there is none. It is closed with what is returned, and not passed on.
+pub fn take_inherited(descriptor: u32) -> Option<OwnedFd> {
+    let number = RawFd::try_from(descriptor).ok().filter(|_| descriptor > 2 && is_inherited(descriptor))?;
+    // SAFETY: it is open, it is none of the standard streams, and no file that we opened ourselves outlived our execve: so
+    // nobody else in this program owns it, unless it is asked for twice.
+    let taken = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&taken, rustix::io::FdFlags::CLOEXEC).ok().map(|()| taken)
 }
 
 /// The three standard streams, as far as they are open.

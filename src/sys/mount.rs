@@ -281,6 +281,13 @@ pub fn move_over_root(mount: impl AsFd) -> Result<()> {
     move_mount(mount, CWD, Path::new("/"), false)
 }
 
+/// The number of the mount that `fd` was found on, as /proc/PID/mountinfo has it (statx(2), STATX_MNT_ID, Linux 5.8).
+pub fn id(fd: impl AsFd) -> Result<u64> {
+    let facts = rustix::fs::statx(fd, c"", rustix::fs::AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::MNT_ID)
+        .asked(|| "statx STATX_MNT_ID".to_owned())?;
+    Ok(facts.stx_mnt_id)
+}
+
 /// Kind of the filesystem that `fd` is on: `PROC_SUPER_MAGIC` and the like (statfs(2)).
 pub fn filesystem_magic(fd: impl AsFd) -> Result<u64> {
     rustix::fs::fstatfs(fd).asked(|| "fstatfs".to_owned()).map(|facts| facts.f_type as u64)
