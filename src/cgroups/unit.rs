@@ -34,6 +34,8 @@ pub(super) struct Unit {
     pub(super) slice: String,
     /// Everything but the process that it begins with.
     pub(super) properties: Vec<(String, Value)>,
+    /// The names of those that an annotation asks for.
+    pub(super) annotated: Vec<String>,
 }
 
 impl Unit {
@@ -70,11 +72,13 @@ impl Unit {
         }
         properties.extend(limits(resources, v2)?);
         properties.extend(devices(&Rules::of(Some(resources))?, v2));
+        let mut annotated = Vec::new();
         for (name, value) in annotations::properties(&config.annotations)? {
             properties.retain(|(known, _)| *known != name);
+            annotated.push(name.clone());
             properties.push((name, value));
         }
-        Ok(Unit { name: whole, slice: slice.to_owned(), properties })
+        Ok(Unit { name: whole, slice: slice.to_owned(), properties, annotated })
     }
 
     /// Where systemd puts the unit's cgroup, below the manager's own.

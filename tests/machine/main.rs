@@ -12,4 +12,25 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod apparmor;
+mod enforced;
 mod limits;
+mod sessions;
+mod systemd;
+
+use common::*;
+use std::process::Command;
+
+/// A program of the machine, run to its end.
+#[track_caller]
+fn program(words: &[&str]) -> Outcome {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).stdin(std::process::Stdio::null());
+    finish(command)
+}
+
+/// One property of a unit, as systemd says it.
+#[track_caller]
+fn property(unit: &str, name: &str) -> String {
+    program(&["systemctl", "show", "--value", "--property", name, unit]).ok().text()
+}
