@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test check conformance managers bench man install deb fuzz clean
+.PHONY: help build run test check conformance managers vm-test bench man install deb fuzz clean
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -16,7 +16,7 @@ ours := $(filter $(CURDIR)/target/release/ocicat,$(RUNTIME))
 
 help: ## this list
 	@echo "make TARGET [RUNTIME=/path/to/any/runtime] [PREFIX=/usr/local] [DESTDIR=]"
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: ## the release binaries, static and stripped, in target/release
 	OCICAT_COMMIT=$$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown) $(CARGO) build --release --bins
@@ -41,6 +41,9 @@ conformance: $(if $(ours),build) ## the 58 validation programs of runtime-tools 
 
 managers: $(if $(ours),build) ## containerd, podman and the other managers driving RUNTIME (as root, installs them)
 	@conformance/managers/run $(RUNTIME)
+
+vm-test: $(if $(ours),build) ## a Debian machine with systemd and cgroup v2, tests inside (as root; builds the machine once)
+	@RUNTIME=$(RUNTIME) conformance/vm/run
 
 bench: build ## the speed of ocicat against crun, runc and the kernel's floor
 	@benches/run ocicat=$(RUNTIME)

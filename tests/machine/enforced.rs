@@ -11,6 +11,7 @@ fn counter(text: &str, name: &str) -> u64 {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn a_process_over_memory_max_is_killed_and_counted() {
+    need_controllers!("memory");
     let container = Container::new()
         .set("/linux/resources/memory", json!({"limit": 16_777_216, "swap": 16_777_216}))
         .args(&["sleep", "1000"])
@@ -26,6 +27,7 @@ fn a_process_over_memory_max_is_killed_and_counted() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn a_container_over_memory_max_ends_with_the_signal() {
+    need_controllers!("memory");
     let container = Container::new().set("/linux/resources/memory", json!({"limit": 16_777_216, "swap": 16_777_216}));
     container.shell("exec tail /dev/zero").run().exits(128 + 9);
 }
@@ -33,6 +35,7 @@ fn a_container_over_memory_max_ends_with_the_signal() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn a_fork_bomb_stops_at_pids_max() {
+    need_controllers!("pids");
     let container = Container::new().set("/linux/resources/pids", json!({"limit": 20})).sleeping();
     container.exec(&["sh", "-c", "while :; do sleep 1000 & done"]).fails("fork");
     let events = container.cgroup_file("pids", "pids.events").unwrap();
@@ -45,6 +48,7 @@ fn a_fork_bomb_stops_at_pids_max() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn a_busy_container_is_throttled_at_cpu_max() {
+    need_controllers!("cpu");
     let container =
         Container::new().set("/linux/resources/cpu", json!({"quota": 5000, "period": 50000})).args(&["sleep", "1000"]);
     let container = container.detached();
@@ -57,6 +61,7 @@ fn a_busy_container_is_throttled_at_cpu_max() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn a_container_runs_on_the_processors_that_it_was_given() {
+    need_controllers!("cpuset");
     let container = Container::new().set("/linux/resources/cpu", json!({"cpus": "1", "mems": "0"}));
     container.shell("grep Cpus_allowed_list /proc/self/status").run().says("Cpus_allowed_list:\t1");
 }
@@ -64,6 +69,7 @@ fn a_container_runs_on_the_processors_that_it_was_given() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn huge_pages_end_at_their_limit() {
+    need_controllers!("hugetlb", "memory");
     let free = std::fs::read_to_string("/proc/meminfo").unwrap();
     let free = free.lines().find_map(|line| line.strip_prefix("HugePages_Free:")).unwrap().trim().to_owned();
     assert!(free.parse::<u32>().unwrap() >= 4, "the machine has {free} huge pages");
@@ -95,7 +101,8 @@ fn only_the_allowed_devices_open_on_v2() {
 
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
-fn the_io_of_a_container_is_counted() {
+fn the_statistics_of_a_container_are_told() {
+    need_controllers!("memory", "pids");
     let container = Container::new().set("/linux/resources/memory", json!({"limit": 67_108_864})).sleeping();
     let outcome = container.call(&["events", "--stats", &container.id]).ok().json();
     assert_eq!(outcome["data"]["memory"]["usage"]["limit"], 67_108_864);
@@ -105,6 +112,7 @@ fn the_io_of_a_container_is_counted() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn an_update_changes_the_limits_of_a_running_container_on_v2() {
+    need_controllers!("memory", "pids", "cpu", "cpuset");
     let container = Container::new().set("/linux/resources/memory", json!({"limit": 67_108_864})).sleeping();
     container
         .call(&[

@@ -25,6 +25,7 @@ fn check(rows: &[(Value, &str, &str)]) {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn memory_is_limited_on_v2() {
+    need_controllers!("memory");
     check(&[
         (json!({"memory": {"limit": 67_108_864}}), "memory.max", "67108864"),
         (json!({"memory": {"limit": -1}}), "memory.max", "max"),
@@ -40,6 +41,7 @@ fn memory_is_limited_on_v2() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn processors_are_limited_on_v2() {
+    need_controllers!("cpu", "cpuset");
     check(&[
         (json!({"cpu": {"shares": 1024}}), "cpu.weight", "100"),
         (json!({"cpu": {"shares": 2}}), "cpu.weight", "1"),
@@ -57,6 +59,7 @@ fn processors_are_limited_on_v2() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn processes_are_limited_on_v2() {
+    need_controllers!("pids");
     check(&[
         (json!({"pids": {"limit": 37}}), "pids.max", "37"),
         (json!({"pids": {"limit": 0}}), "pids.max", "0"),
@@ -67,6 +70,7 @@ fn processes_are_limited_on_v2() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn block_devices_are_limited_on_v2() {
+    need_controllers!("io");
     let (major, minor) = disk();
     let device = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);
     let limits =
@@ -88,6 +92,7 @@ fn block_devices_are_limited_on_v2() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn huge_pages_are_limited_on_v2() {
+    need_controllers!("hugetlb", "memory");
     let limit = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 4_194_304}]});
     check(&[
         (limit.clone(), "hugetlb.2MB.max", "4194304"),
@@ -100,6 +105,7 @@ fn huge_pages_are_limited_on_v2() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn what_cannot_be_limited_on_v2_is_an_error_that_names_its_place() {
+    need_controllers!("memory", "cpu", "cpuset", "io", "hugetlb", "rdma", "misc");
     for (resources, place) in [
         (json!({"memory": {"limit": 67_108_864, "swappiness": 7}}), "memory.swappiness"),
         (json!({"memory": {"disableOOMKiller": true}}), "memory.disableOOMKiller"),
@@ -127,6 +133,7 @@ fn what_cannot_be_limited_on_v2_is_an_error_that_names_its_place() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn the_limits_are_there_before_the_container_is() {
+    need_controllers!("memory", "pids", "cpu");
     // The hook runs when init has been born and has done nothing yet.
     let container = Container::new();
     let seen = container.dir.join("seen");
@@ -168,6 +175,7 @@ fn a_cgroup_with_somebody_in_it_or_frozen_is_refused() {
 #[test]
 #[ignore = "needs a machine with cgroup v2: conformance/vm/run"]
 fn the_cgroup_belongs_to_the_container_only_where_it_may_be_divided() {
+    need_controllers!("memory", "pids", "cpu");
     let owner = |container: &Container, file: &str| {
         fs::metadata(format!("/sys/fs/cgroup{}/{file}", container.cgroup)).unwrap().uid()
     };

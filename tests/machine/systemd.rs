@@ -115,6 +115,7 @@ fn devices_survive_a_daemon_reload() {
 #[test]
 #[ignore = "needs systemd as PID 1 and all controllers: conformance/vm/run"]
 fn limits_survive_a_daemon_reload() {
+    need_controllers!("memory", "cpu", "cpuset", "pids", "io", "hugetlb");
     let container = in_a_scope()
         .set(
             "/linux/resources",
@@ -164,6 +165,7 @@ fn limits_survive_a_daemon_reload() {
 #[test]
 #[ignore = "needs systemd as PID 1 and all controllers: conformance/vm/run"]
 fn a_quota_between_two_percents_is_never_made_smaller() {
+    need_controllers!("cpu");
     // systemd keeps whole percents: 33.333 % is 34 % there, never 33 %.
     let container = in_a_scope().set("/linux/resources/cpu", json!({"quota": 33_333, "period": 100_000})).sleeping();
     let quota = || container.cgroup_file("cpu", "cpu.max").unwrap().split(' ').next().unwrap().parse::<u32>().unwrap();
@@ -210,6 +212,7 @@ fn annotations_that_would_reach_beyond_the_unit_are_refused() {
         ("DeviceAllow", "[('/dev/mem', 'rwm')]"),
         ("DevicePolicy", "'auto'"),
         ("Delegate", "false"),
+        ("BindsTo", "['debug-shell.service']"),
     ] {
         let container = in_a_scope().set(&format!("/annotations/org.systemd.property.{name}"), json!(value));
         container.create().fails(&format!("org.systemd.property.{name}"));
