@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test check conformance managers bench bench-images docs man install uninstall contrib deb package fuzz clean
+.PHONY: help build run test check conformance managers bench bench-images docs man install uninstall contrib deb package fuzz clean vm-test
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -43,6 +43,9 @@ conformance: $(if $(ours),build) ## the 58 validation programs of runtime-tools 
 
 managers: $(if $(ours),build) ## containerd, podman and the other managers driving RUNTIME (as root, installs them)
 	@conformance/managers/run $(RUNTIME)
+
+vm-test: $(if $(ours),build) ## a Debian machine with systemd and cgroup v2, tests inside (as root; builds the machine once)
+	@RUNTIME=$(RUNTIME) conformance/vm/run
 
 bench: build ## the speed of ocicat against crun, runc and the kernel's floor
 	@benches/run ocicat=$(RUNTIME)

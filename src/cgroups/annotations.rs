@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 
 const PREFIX: &str = "org.systemd.property.";
 
-/// What may be set. No Exec*, nothing that starts, stops or changes other units, nothing that names files.
+/// What may be set. No Exec*, nothing that starts, stops or changes other units (BindsTo, Requires, Wants and Upholds start
+/// what they name), nothing that names files.
 const ALLOWED: &[&str] = &[
     "After",
     "AllowedCPUs",
     "AllowedMemoryNodes",
     "Before",
-    "BindsTo",
     "CollectMode",
     "CPUQuotaPerSecUSec",
     "CPUQuotaPeriodUSec",
@@ -138,6 +138,11 @@ mod tests {
                 "Conflicts",
                 "['sshd.service']",
                 "annotations[org.systemd.property.Conflicts] (['sshd.service']): a container may not set this property of its unit",
+            ),
+            (
+                "BindsTo",
+                "['debug-shell.service']",
+                "annotations[org.systemd.property.BindsTo] (['debug-shell.service']): a container may not set this property of its unit",
             ),
             (
                 "Slice",

@@ -139,6 +139,15 @@ impl Rules {
     }
 }
 
+/// The name of a whole major in `groups`, the text of /proc/devices (proc_devices(5)): `nvidia` for the characters of 195.
+/// A few old ones are named as paths, which systemd would take for one node.
+pub(super) fn group_name<'a>(groups: &'a str, kind: &str, major: u32) -> Option<&'a str> {
+    let heading = if kind == "block" { "Block devices:" } else { "Character devices:" };
+    let section = groups.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.is_empty());
+    let mut rows = section.filter_map(|line| line.trim_start().split_once(' '));
+    rows.find(|(number, name)| number.parse() == Ok(major) && !name.starts_with('/')).map(|(_, name)| name)
+}
+
 impl Rule {
     fn overlaps(&self, other: &Rule) -> bool {
         let meet = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;

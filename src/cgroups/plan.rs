@@ -63,7 +63,8 @@ pub fn plan(request: &Request) -> Result<Plan> {
         }
         Driver::Systemd => {
             let rootless = request.host.rootless();
-            let made = Unit::of(request.config, request.id, rootless, request.host.cgroup == CgroupMode::V2)?;
+            let v2 = request.host.cgroup == CgroupMode::V2;
+            let made = Unit::of(request.config, request.id, rootless, v2, &super::unit::device_groups(v2)?)?;
             paths.bus = if rootless { Bus::User } else { Bus::System };
             paths.hierarchies = path::unit_hierarchies(request.host, &made.path()?, paths.bus, request.own)?;
             paths.scope = Some(made.name.clone());

@@ -122,7 +122,7 @@ pub(super) fn start(bus: Bus, unit: &Unit, pid: u32) -> Result<()> {
                 reset = true;
                 let _ = connection.call(MANAGER, "ResetFailedUnit", &(unit.name.as_str()));
             }
-            Err(error) => match unknown_to_this_systemd(&error, &properties) {
+            Err(error) => match unknown_to_this_systemd(&error, &properties, &unit.annotated) {
                 Some(index) => drop(properties.remove(index)),
                 None => return Err(error).with_context(|| format!("systemd does not start {}", unit.name)),
             },
@@ -131,11 +131,16 @@ pub(super) fn start(bus: Bus, unit: &Unit, pid: u32) -> Result<()> {
 }
 
 /// The property that an older systemd does not know, or not with this value; those that make the unit ours must be known.
-fn unknown_to_this_systemd(error: &anyhow::Error, properties: &[(String, Value)]) -> Option<usize> {
+/// What the files say anyway can be left out with either; what an annotation asked for (`asked`) only when systemd does
+/// not know the name (it answers PropertyReadOnly): a wrong value there is its author's mistake and must be told.
+fn unknown_to_this_systemd(error: &anyhow::Error, properties: &[(String, Value)], asked: &[String]) -> Option<usize> {
     const NEEDED: &[&str] = &["Slice", "Delegate", "DevicePolicy", "DeviceAllow"];
     let refusal = refusal(error)?;
     let named = |name: &str| refusal.text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == name);
-    properties.iter().position(|(name, _)| !NEEDED.contains(&name.as_str()) && named(name))
+    let unknown = refusal.name.ends_with(".PropertyReadOnly");
+    properties
+        .iter()
+        .position(|(name, _)| !NEEDED.contains(&name.as_str()) && named(name) && (unknown || !asked.contains(name)))
 }
 
 /// Waits for the signal that tells how a job ended.
@@ -162,7 +167,7 @@ pub(super) fn change(bus: Bus, unit: &str, properties: &[(String, Value)]) -> Re
     loop {
         match connection.call(MANAGER, "SetUnitProperties", &(unit, true, variants(&properties))) {
             Ok(_) => return Ok(()),
-            Err(error) => match unknown_to_this_systemd(&error, &properties) {
+            Err(error) => match unknown_to_this_systemd(&error, &properties, &[]) {
                 Some(index) => drop(properties.remove(index)),
                 None => return Err(error).with_context(|| format!("systemd does not change {unit}")),
             },
@@ -205,6 +210,26 @@ pub(super) fn control_group(bus: Bus, unit: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systemd_does_not_know_is_left_out_and_a_wrong_value_of_an_annotation_is_told() {
+        let properties: Vec<_> = ["Slice", "CPUWeight", "KillMode"].map(|n| (n.to_owned(), Value::Bool(true))).into();
+        let asked = ["KillMode".to_owned()];
+        for (name, text, expected) in [
+            ("PropertyReadOnly", "Cannot set property CPUWeight, or unknown property.", Some(1)),
+            ("PropertyReadOnly", "Cannot set property KillMode, or unknown property.", Some(2)),
+            ("PropertyReadOnly", "Cannot set property Slice, or unknown property.", None),
+            ("InvalidArgs", "CPUWeight= value out of range", Some(1)),
+            ("InvalidArgs", "Invalid KillMode setting: sideways", None),
+            ("AccessDenied", "Permission denied", None),
+        ] {
+            let name = format!("org.freedesktop.DBus.Error.{name}");
+            let error = anyhow::Error::new(Refusal { name, text: text.to_owned() });
+            assert_eq!(unknown_to_this_systemd(&error, &properties, &asked), expected, "{text}");
+        }
+    }
+
     #[test]
     fn the_path_of_a_bus_address_is_found() {
         for (address, expected) in [

@@ -112,9 +112,8 @@ fn what_systemd_refuses_is_told_in_its_words() {
     .unwrap();
     let own = OwnCgroups::new();
     let request = Request { config: &config, host: &host, id: "b", driver: Driver::Systemd, own: &own };
-    let outcome = plan(&request).unwrap().make();
-    // An older systemd may not know a property: it is left out and the container starts.
-    outcome.unwrap().undo().unwrap();
+    let error = format!("{:#}", plan(&request).unwrap().make().unwrap_err());
+    assert!(error.contains("systemd does not start a-b.scope: ") && error.contains("KillMode"), "{error}");
     let taken = Request { id: "init", ..request };
     let config: Config = serde_json::from_str(r#"{"linux":{"cgroupsPath":"::init"}}"#).unwrap();
     let error = format!("{:#}", plan(&Request { config: &config, ..taken }).unwrap().make().unwrap_err());

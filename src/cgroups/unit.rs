@@ -3,11 +3,12 @@
 //! The files are what limits the container; we write them ourselves, as the unit is delegated to us. systemd must know
 //! the same, because it writes what it knows again at every `daemon-reload`.
 
-use super::devices::{Kind, Rules};
+use super::devices::{Kind, Rules, group_name};
 use super::resources::{given, text};
 use super::sheet::wrong;
 use super::{annotations, v2};
 use crate::config::{Config, Cpu, Memory, Resources};
+use crate::sys::files;
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -34,11 +35,14 @@ pub(super) struct Unit {
     pub(super) slice: String,
     /// Everything but the process that it begins with.
     pub(super) properties: Vec<(String, Value)>,
+    /// The names of those that an annotation asks for.
+    pub(super) annotated: Vec<String>,
 }
 
 impl Unit {
     /// The unit for a container: cgroupsPath is `SLICE:PREFIX:NAME`, and without it `SLICE:ocicat:ID` in the usual slice.
-    pub(super) fn of(config: &Config, id: &str, rootless: bool, v2: bool) -> Result<Unit> {
+    /// `groups` is what /proc/devices says; it is only looked at in version 1.
+    pub(super) fn of(config: &Config, id: &str, rootless: bool, v2: bool, groups: &str) -> Result<Unit> {
         let linux = config.linux.as_ref();
         let asked = linux.and_then(|linux| text(&linux.cgroups_path)).unwrap_or("::");
         let mut parts = asked.split(':');
@@ -68,13 +72,21 @@ impl Unit {
         for accounting in ["MemoryAccounting", "CPUAccounting", "IOAccounting", "TasksAccounting"] {
             properties.push((accounting.to_owned(), Value::Bool(true)));
         }
-        properties.extend(limits(resources, v2)?);
-        properties.extend(devices(&Rules::of(Some(resources))?, v2));
+        let limits = limits(resources, v2)?;
+        properties.extend(limits.iter().cloned());
+        properties.extend(devices(&Rules::of(Some(resources))?, v2, groups));
+        let mut annotated = Vec::new();
         for (name, value) in annotations::properties(&config.annotations)? {
+            // The annotation would be in force from the next daemon-reload on, whatever limit it lifts.
+            anyhow::ensure!(
+                !limits.iter().any(|(known, _)| *known == name),
+                "annotations[org.systemd.property.{name}]: linux.resources sets this limit already"
+            );
             properties.retain(|(known, _)| *known != name);
+            annotated.push(name.clone());
             properties.push((name, value));
         }
-        Ok(Unit { name: whole, slice: slice.to_owned(), properties })
+        Ok(Unit { name: whole, slice: slice.to_owned(), properties, annotated })
     }
 
     /// Where systemd puts the unit's cgroup, below the manager's own.
@@ -254,7 +266,7 @@ fn unified(file: &str, value: &str, put: &mut impl FnMut(&str, Value)) -> Result
 /// On cgroup2 that is "none of systemd's business": a program that it attached would be made anew from what it knows at
 /// `daemon-reload`, and take away devices that were allowed since (GPUs, by other runtimes' users); ours is not its to
 /// touch. In version 1 there is one list that it writes at that moment, so there it must know the rules.
-pub(super) fn devices(rules: &Rules, v2: bool) -> Vec<(String, Value)> {
+pub(super) fn devices(rules: &Rules, v2: bool, groups: &str) -> Vec<(String, Value)> {
     let policy = |word: &str| ("DevicePolicy".to_owned(), Value::Text(word.to_owned()));
     if v2 || rules.allowed {
         return vec![policy("auto"), ("DeviceAllow".to_owned(), Value::Pairs(Vec::new()))];
@@ -271,13 +283,21 @@ pub(super) fn devices(rules: &Rules, v2: bool) -> Vec<(String, Value)> {
                 (None, _) => format!("{kind}-*"),
                 (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
                 (Some(136), None) => "char-pts".to_owned(),
-                // A whole major is known to systemd by its name in /proc/devices only.
-                (Some(_), None) => continue,
+                // A whole major is known to systemd by its name in /proc/devices only; without a driver there is none.
+                (Some(major), None) => match group_name(groups, kind, major) {
+                    Some(name) => format!("{kind}-{name}"),
+                    None => continue,
+                },
             };
             allowed.push((node, rule.letters()));
         }
     }
     vec![policy("strict"), ("DeviceAllow".to_owned(), Value::Pairs(allowed))]
+}
+
+/// What /proc/devices says, where [`devices`] needs it.
+pub(super) fn device_groups(v2: bool) -> Result<String> {
+    if v2 { Ok(String::new()) } else { Ok(files::read_text("/proc/devices")?) }
 }
 
 #[cfg(test)]
@@ -287,7 +307,7 @@ mod tests {
     fn unit(cgroups_path: &str, resources: &str, v2: bool) -> String {
         let json = format!(r#"{{"linux":{{"cgroupsPath":"{cgroups_path}","resources":{resources}}}}}"#);
         let config: Config = serde_json::from_str(&json).unwrap();
-        match Unit::of(&config, "box", false, v2) {
+        match Unit::of(&config, "box", false, v2, "") {
             Ok(unit) => {
                 let shown = |(name, value): &(String, Value)| format!(" {name}={value:?}");
                 let rest: String = unit.properties.iter().skip(8).map(shown).collect();
@@ -380,12 +400,26 @@ mod tests {
 
     #[test]
     fn version_1_tells_systemd_the_device_rules() {
-        let resources =
-            serde_json::from_str(r#"{"devices":[{"allow":true,"type":"c","major":10,"minor":229,"access":"rw"}]}"#);
-        let listed = devices(&Rules::of(Some(&resources.unwrap())).unwrap(), false);
+        let rules = r#"{"devices":[{"allow":true,"type":"c","major":10,"minor":229,"access":"rw"},
+            {"allow":true,"type":"c","major":195,"access":"rw"},{"allow":true,"type":"b","major":8,"access":"r"},
+            {"allow":true,"type":"c","major":77,"access":"r"},{"allow":true,"type":"c","major":5,"access":"r"}]}"#;
+        let groups = "Character devices:\n  5 /dev/tty\n195 nvidia\n195 nvidiactl\n\nBlock devices:\n  8 sd\n";
+        let resources = serde_json::from_str(rules).unwrap();
+        let listed = devices(&Rules::of(Some(&resources)).unwrap(), false, groups);
         let Value::Pairs(pairs) = &listed[1].1 else { panic!("{listed:?}") };
         let words: Vec<String> = pairs.iter().map(|(node, access)| format!("{node} {access}")).collect();
-        assert_eq!(words[0..3], ["/dev/char/10:229 rw", "char-* m", "block-* m"]);
+        assert_eq!(words[0..5], ["/dev/char/10:229 rw", "char-nvidia rw", "block-sd r", "char-* m", "block-* m"]);
         assert_eq!(words.last().unwrap(), "char-pts rwm");
+    }
+
+    #[test]
+    fn an_annotation_does_not_lift_a_limit() {
+        let config = r#"{"linux":{"resources":{"memory":{"limit":1000}}},
+            "annotations":{"org.systemd.property.MemoryMax":"uint64 5","org.systemd.property.TasksMax":"uint64 5"}}"#;
+        let error = Unit::of(&serde_json::from_str(config).unwrap(), "box", false, true, "").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "annotations[org.systemd.property.MemoryMax]: linux.resources sets this limit already"
+        );
     }
 }

@@ -39,7 +39,8 @@ pub fn update<'a>(paths: &'a Paths, wanted: &Resources, own: &OwnCgroups) -> Res
     if paths.scope.is_some() {
         let v2 = paths.hierarchies.len() == 1;
         properties = unit::limits(&wanted, v2)?;
-        properties.extend(devices.iter().flat_map(|rules| unit::devices(rules, v2)));
+        let groups = unit::device_groups(v2)?;
+        properties.extend(devices.iter().flat_map(|rules| unit::devices(rules, v2, &groups)));
     }
     Ok(Update { paths, sheet, devices, properties })
 }

@@ -46,7 +46,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::switch("debug", "log the steps and not only what fails"),
     Flag::value("log-level", "LEVEL", "debug, info, warning or error; debug is the same as --debug"),
     Flag::switch("systemd-cgroup", "let systemd make the cgroup; cgroupsPath is then slice:prefix:name"),
-    Flag::value("cgroup-manager", "MANAGER", "cgroupfs, systemd or disabled"),
+    Flag::value("cgroup-manager", "MANAGER", "cgroupfs, systemd or disabled (none)"),
     Flag::value("rootless", "WHEN", "ignore cgroup permission errors: true, false or auto"),
     Flag::value("criu", "PATH", "ignored; criu is found in PATH").hidden(),
     Flag::switch("version", "print the version").short('v'),
@@ -76,7 +76,7 @@ pub(super) fn checked(given: &Given) -> Result<Globals> {
         None | Some("") if given.is("systemd-cgroup") => CgroupManager::Systemd,
         None | Some("" | "cgroupfs") => CgroupManager::Cgroupfs,
         Some("systemd") => CgroupManager::Systemd,
-        Some("disabled") => CgroupManager::None,
+        Some("disabled" | "none") => CgroupManager::None,
         Some(other) => bail!("invalid cgroup-manager {other:?}: must be cgroupfs, systemd or disabled"),
     };
     let rootless = match given.value("rootless") {
@@ -140,7 +140,10 @@ mod tests {
         assert!(globals.debug);
         assert_eq!(globals.cgroup_manager, CgroupManager::Systemd);
         assert_eq!(globals.rootless, Some(false));
-        assert_eq!(of("--cgroup-manager=disabled create").unwrap().cgroup_manager, CgroupManager::None);
+        for word in ["disabled", "none"] {
+            let line = format!("--cgroup-manager={word} create");
+            assert_eq!(of(&line).unwrap().cgroup_manager, CgroupManager::None);
+        }
         assert!(of("--log-level debug create").unwrap().debug);
         assert_eq!(of("--rootless auto create").unwrap().rootless, None);
     }

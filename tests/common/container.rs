@@ -159,6 +159,8 @@ pub struct Container {
     pub config: Value,
     /// The cgroup that the configuration asks for.
     pub cgroup: String,
+    /// Options that stand before the command.
+    pub globals: Vec<String>,
     /// Mounts of the host that the test made below the bundle.
     held: RefCell<Vec<PathBuf>>,
     /// The container's output when it was made by `create` or `run --detach`.
@@ -194,7 +196,7 @@ impl Container {
         let mut config = default_config();
         let cgroup = format!("/{id}");
         config["linux"]["cgroupsPath"] = json!(cgroup);
-        Container { id, dir, config, cgroup, held: RefCell::default(), output: RefCell::new(None) }
+        Container { id, dir, config, cgroup, globals: Vec::new(), held: RefCell::default(), output: RefCell::new(None) }
     }
 
     /// What the container runs.
@@ -234,6 +236,21 @@ impl Container {
         }
         *place = value;
         self
+    }
+
+    /// An option that stands before the command in every call.
+    pub fn global(mut self, option: &str) -> Container {
+        self.globals.push(option.to_owned());
+        self
+    }
+
+    /// A unit of systemd as the container's cgroup: `SLICE:PREFIX:NAME`, and where that is.
+    pub fn scope(self, slice: &str) -> Container {
+        let place = format!("{slice}:ocicat:{}", self.id);
+        let cgroup = format!("/{slice}/ocicat-{}.scope", self.id);
+        let mut this = self.global("--systemd-cgroup").set("/linux/cgroupsPath", json!(place));
+        this.cgroup = cgroup;
+        this
     }
 
     /// Adds a mount.
@@ -330,7 +347,7 @@ impl Container {
     /// The runtime with this test's state root, no standard input, and these arguments.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(super::runtime());
-        command.arg("--root").arg(self.root()).args(args).current_dir(&self.dir).stdin(self.null());
+        command.arg("--root").arg(self.root()).args(&self.globals).args(args).current_dir(&self.dir).stdin(self.null());
         command
     }
 
