@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Every program with its commands.
 pub fn programs() -> Vec<(clap::Command, Vec<clap::Command>)> {
-    let mut programs = vec![(cli::program(), cli::COMMANDS.iter().map(|command| cli::definition(command)).collect())];
+    #[cfg_attr(not(feature = "image"), allow(unused_mut, reason = "there is one program then"))]
+    let mut programs = vec![(cli::program(), cli::COMMANDS.iter().map(cli::definition).collect())];
     #[cfg(feature = "image")]
     programs.push((cli::image::program(), cli::image::definitions().collect()));
     programs

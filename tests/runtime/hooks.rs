@@ -279,7 +279,8 @@ fn the_output_of_hooks_goes_to_the_files_that_annotations_name() {
     let entry = hook(&container, "echo told; echo warned >&2");
     let annotations = json!({"run.oci.hooks.stdout": out, "run.oci.hooks.stderr": err});
     let hooks = json!({"createRuntime": [entry], "poststart": [entry], "poststop": [entry]});
-    container.set("/hooks", hooks).set("/annotations", annotations).shell("echo program").run().says("program");
+    let container = container.set("/hooks", hooks).set("/annotations", annotations).shell("echo program");
+    container.run().says("program");
     assert_eq!(std::fs::read_to_string(out).unwrap(), "told\ntold\ntold\n");
     assert_eq!(std::fs::read_to_string(err).unwrap(), "warned\nwarned\nwarned\n");
 }

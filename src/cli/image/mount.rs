@@ -14,7 +14,10 @@ pub(super) const COMMAND: Command = Command {
     details: "A bundle with a plain tree needs no mount: nothing happens.",
     positionals: Positionals { required: &["directory"], optional: None, rest: None },
     flags: &[],
-    examples: &[("mount ./web", "the bundle in ./web, with what was written in it")],
+    examples: &[
+        ("mount ./web", "the bundle in ./web, with what was written in it"),
+        ("mount ./web && ocicat run --bundle ./web web", "and run it again after a reboot"),
+    ],
     run,
 };
 
