@@ -41,7 +41,7 @@ check: ## format, lints, layers: what a commit must pass
 conformance: $(if $(ours),build) ## the 58 validation programs of runtime-tools against RUNTIME
 	@conformance/runtime-tools/run $(if $(ours),--expected conformance/runtime-tools/expected.tsv) $(RUNTIME)
 
-managers: $(if $(ours),build) ## containerd, podman and the other managers driving RUNTIME (as root, installs them)
+managers: $(if $(ours),build) ## containerd, pods, Docker, podman and buildah driving RUNTIME (as root, installs them)
 	@conformance/managers/run $(RUNTIME)
 
 vm-test: $(if $(ours),build) ## a Debian machine with systemd and cgroup v2, tests inside (as root; builds the machine once)

@@ -12,6 +12,8 @@
 
 #[macro_use]
 mod common;
+#[path = "contract/rows.rs"]
+mod rows;
 
 use common::socket::Receiver;
 use common::terminal::Terminal;
