@@ -39,6 +39,8 @@ pub struct Host {
     pub selinux: bool,
     /// The version of Landlock's interface, 0 where the kernel has none.
     pub landlock: u32,
+    /// `--rootless`: whether a container that asks for no limits may do without a cgroup. `None`: when the runtime has no privileges.
+    pub may_lack_cgroup: Option<bool>,
 }
 
 impl Host {
@@ -55,6 +57,7 @@ impl Host {
             apparmor: sys::proc::file_begins_with("/sys/module/apparmor/parameters/enabled", b"Y"),
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
             landlock: sys::landlock::version(),
+            may_lack_cgroup: None,
         }
     }
 
@@ -70,6 +73,7 @@ impl Host {
             apparmor: false,
             selinux: false,
             landlock: 7,
+            may_lack_cgroup: None,
         }
     }
 

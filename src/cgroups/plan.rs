@@ -94,7 +94,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         needed,
         owner: owner(request.config),
         optional: request.driver == Driver::Cgroupfs
-            && request.host.rootless()
+            && request.host.may_lack_cgroup.unwrap_or_else(|| request.host.rootless())
             && linux.cgroups_path.is_none()
             && !limits,
         paths,

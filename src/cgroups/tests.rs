@@ -335,3 +335,27 @@ fn an_oom_is_heard_and_counted() {
         assert_eq!(told, Some(Heard::Removed));
     }
 }
+
+#[test]
+fn a_container_may_lack_a_cgroup_when_nobody_asked_for_one_and_the_caller_may_not_make_it() {
+    let limits = r#"{"linux":{"resources":{"pids":{"limit":5}}}}"#;
+    let rows = [
+        // euid, --rootless, config, may lack it
+        (0, None, "{}", false),
+        (1000, None, "{}", true),
+        (1000, Some(false), "{}", false),
+        (0, Some(true), "{}", true),
+        (0, Some(true), r#"{"linux":{"cgroupsPath":"/there"}}"#, false),
+        (0, Some(true), limits, false),
+        (1000, None, limits, false),
+    ];
+    for (euid, may_lack_cgroup, config, expected) in rows {
+        let host = Host { euid, may_lack_cgroup, cgroup: CgroupMode::None, ..Host::modern() };
+        let config: Config = serde_json::from_str(config).unwrap();
+        let own = OwnCgroups::new();
+        let request = Request { config: &config, host: &host, id: "may-lack", driver: Driver::Cgroupfs, own: &own };
+        // Without any hierarchy a limit cannot be planned at all, which is the same answer.
+        let optional = plan(&request).map(|plan| plan.optional).unwrap_or_default();
+        assert_eq!(optional, expected, "{euid} {may_lack_cgroup:?} {config:?}");
+    }
+}

@@ -47,7 +47,11 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::value("log-level", "LEVEL", "debug, info, warning or error; debug is the same as --debug"),
     Flag::switch("systemd-cgroup", "let systemd make the cgroup; cgroupsPath is then slice:prefix:name"),
     Flag::value("cgroup-manager", "MANAGER", "cgroupfs, systemd or disabled (none)"),
-    Flag::value("rootless", "WHEN", "ignore cgroup permission errors: true, false or auto"),
+    Flag::value(
+        "rootless",
+        "WHEN",
+        "do without a cgroup that may not be made, where no limit is asked for: true, false or auto",
+    ),
     Flag::value("criu", "PATH", "ignored; criu is found in PATH").hidden(),
     Flag::switch("version", "print the version").short('v'),
 ];
@@ -103,12 +107,12 @@ impl Globals {
     /// # Errors
     /// There is no place for the state of containers.
     pub fn runtime(&self) -> Result<Runtime> {
-        let host = Host::read();
+        let host = Host { may_lack_cgroup: self.rootless, ..Host::read() };
         let root = match &self.root {
             Some(root) => root.clone(),
             None => default_root(host.rootless(), std::env::var("XDG_RUNTIME_DIR").ok())?,
         };
-        Ok(Runtime { root, cgroup_manager: self.cgroup_manager, rootless: self.rootless, host })
+        Ok(Runtime { root, cgroup_manager: self.cgroup_manager, host })
     }
 }
 

@@ -23,8 +23,6 @@ pub struct Runtime {
     pub root: PathBuf,
     /// `--systemd-cgroup` or `--cgroup-manager`.
     pub cgroup_manager: CgroupManager,
-    /// `--rootless`: `None` is `auto`.
-    pub rootless: Option<bool>,
     /// Facts of this machine.
     pub host: Host,
 }
