@@ -16,8 +16,9 @@ use zbus::wire::serialized::{Context, Data};
 use zbus::wire::{BE, Endian, LE, to_bytes};
 use zbus::{DynamicType, OwnedVariant, Signature, Type, Variant};
 
-/// How long one answer of systemd's may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one answer of systemd's may take: what sd-bus and libdbus wait by default. A systemd that loads its units again
+/// on a busy machine has been seen to need more than ten.
+pub(super) const PATIENCE: Duration = Duration::from_secs(25);
 /// D-Bus itself allows 128 MiB; nothing that we ask for comes near this.
 const LONGEST: usize = 16 << 20;
 

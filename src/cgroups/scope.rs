@@ -2,6 +2,7 @@
 
 use super::dbus::{self, Connection, Message, Refusal, Target};
 use super::unit::{Unit, Value};
+use crate::sys::Errno;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -53,7 +54,13 @@ impl Bus {
         for (socket, is_bus) in self.sockets() {
             match Connection::open(&socket, is_bus, dbus::PATIENCE) {
                 Ok(connection) => return Ok(connection),
-                Err(error) => reasons.push(format!("{error:#}")),
+                Err(error) => {
+                    reasons.push(format!("{error:#}"));
+                    // It is there and does not answer: by another way it would not either.
+                    if crate::sys::errno_of(&error) == Some(Errno(libc::ETIMEDOUT)) {
+                        break;
+                    }
+                }
             }
         }
         let hint = match self {

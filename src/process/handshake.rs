@@ -82,6 +82,8 @@ impl Failure {
 
 /// The call of the error that says that the launcher could not execute the program.
 pub const EXECVE: &str = "execve";
+/// What stands in the place of the call when the kernel refuses the label: the launcher leaves only a number.
+pub const LABEL: &str = "write the label of the process";
 
 /// The beginning of a text that somebody may have made very long (a path of config.json).
 fn shortened(text: &str) -> String {
@@ -227,7 +229,7 @@ pub fn launcher_or_failure(bytes: &[u8]) -> anyhow::Error {
     if let Some(outcome) = launcher::outcome(bytes).filter(|_| bytes.len() == 4) {
         return match outcome {
             Outcome::Execute(errno) => sys::Error { call: EXECVE.to_owned(), errno }.into(),
-            Outcome::Label(errno) => sys::Error { call: "write the label of the process".to_owned(), errno }.into(),
+            Outcome::Label(errno) => sys::Error { call: LABEL.to_owned(), errno }.into(),
         };
     }
     match serde_json::from_slice(bytes) {

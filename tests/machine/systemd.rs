@@ -104,7 +104,9 @@ fn devices_survive_a_daemon_reload() {
     assert_eq!(open(), "full kmsg");
     reload();
     assert_eq!(open(), "full kmsg", "after a daemon-reload");
-    let wanted = json!({"devices": [{"allow": false, "access": "rwm"}, rule(1, 11), rule(10, 229)]});
+    // A whole major: in version 1 systemd knows it by its name in /proc/devices only.
+    let misc = json!({"allow": true, "type": "c", "major": 10, "access": "rw"});
+    let wanted = json!({"devices": [{"allow": false, "access": "rwm"}, rule(1, 11), misc]});
     fs::write(container.dir.join("devices.json"), wanted.to_string()).unwrap();
     container.call(&["update", "--resources", "devices.json", &container.id]).ok();
     assert_eq!(open(), "full kmsg fuse", "after the update");
@@ -305,7 +307,7 @@ fn a_bus_that_never_answers_is_given_up_within_the_deadline() {
     let script = format!("ln -s {0} /run/systemd/private; ln -s {0} /run/dbus/system_bus_socket;", at.display());
     let outcome = finish(with_other_sockets(&container, &script)).fails("systemd cannot be reached");
     assert!(outcome.err.contains("D-Bus authentication at /run/systemd/private"), "{outcome}");
-    assert!(outcome.err.contains("10 s") || outcome.err.contains("ETIMEDOUT"), "{outcome}");
+    assert!(outcome.err.contains("ETIMEDOUT"), "{outcome}");
     drop(silent);
     assert_eq!(container.leftovers(), Vec::<String>::new());
 }
