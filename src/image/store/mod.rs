@@ -35,7 +35,7 @@ pub(crate) use lock::Held;
 use crate::image::digest::Digest;
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,9 +75,9 @@ impl Store {
     fn open_absolute(path: &Path) -> Result<Store> {
         make_directories(path)?;
         let root = sys::files::open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        if rustix::fs::accessat(&root, "ocicat/locks", rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty())
-            .is_err()
-        {
+        // The last of the directories, and what is made after them: whoever makes a store may be killed in between.
+        let has = |name: &str| rustix::fs::accessat(&root, name, Access::EXISTS, AtFlags::empty()).is_ok();
+        if !has("ocicat/locks") || !has("index.json") {
             for name in DIRECTORIES {
                 make_directory(root.as_fd(), name)?;
             }

@@ -168,3 +168,19 @@ fn a_store_is_closed_to_others() {
         assert_eq!(mode & 0o022, 0, "{below}: {mode:o}");
     }
 }
+
+#[test]
+fn a_store_whose_maker_was_killed_is_completed() {
+    for last in [&["index.json"][..], &["index.json", "oci-layout"], &["index.json", "oci-layout", "ocicat/locks"]] {
+        let (place, store) = store();
+        drop(store);
+        let path = place.path().join("a/b");
+        for name in last {
+            let name = path.join(name);
+            std::fs::remove_file(&name).or_else(|_| std::fs::remove_dir(&name)).unwrap();
+        }
+        let store = Store::open(&path).unwrap();
+        store.tag("x:1", &image(&store, b"one")).unwrap();
+        assert_eq!(store.list().unwrap().len(), 1, "{last:?}");
+    }
+}
