@@ -8,6 +8,7 @@ macro_rules! program {
     ($run:path) => {
         /// Called by the C library's start-up code.
         #[allow(unsafe_code, reason = "the name that the C library looks for, defined once in the program")]
+        #[allow(clippy::disallowed_methods, reason = "this is the end of main: nothing is left to be dropped")]
         #[unsafe(no_mangle)]
         pub extern "C" fn main(_count: i32, _words: *const *const u8) -> i32 {
             // Ends with what the standard library has to do at the end: standard output is written out.
