@@ -4,7 +4,7 @@
 //!   read, check, plan (the bundle's config.json of now: what is confined, mounted and limited comes from there)
 //!   claim ROOT/ID, write the record (write-ahead)
 //!   cgroup directories, limits, device rules
-//!   criu, born in that cgroup, in a mount namespace where the root is a mount point
+//!   criu, born in that cgroup, and in a mount namespace where the root is a mount point
 //!     "setup-namespaces"  ─▶ loopback, devices, prestart and createRuntime hooks
 //!     "orphan-pts-master" ─▶ the terminal's master, for --console-socket or the relay
 //!     "post-restore"      ─▶ the record names init; nothing of the container runs yet
@@ -25,8 +25,9 @@ use crate::cgroups;
 use crate::config::Config;
 use crate::namespaces::{self, Kind as Namespace};
 use crate::process::{console_socket, signals};
-use crate::sys::pidfd;
+use crate::sys::{clone, files, mount, pidfd};
 use anyhow::{Context, Result, bail};
+use rustix::fs::OFlags;
 use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -64,8 +65,7 @@ fn make(runtime: &Runtime, request: &Restore) -> Result<Restored> {
     let program = criu::program()?;
     let mode = if request.detach { Mode::Detached } else { Mode::Foreground };
     let Planned { id, bundle, config, raw, mut plan } = create::planned(runtime, &request.create, mode)?;
-    let directories = Directories::open(&request.criu, false)?;
-    let images_streams = directories.streams()?;
+    let images_streams = Directories::open(&request.criu, false)?.streams()?;
     let directory = claim(runtime, &id)?;
     let mut undo = Undo::default();
     undo.push("state", || drop(directory.remove()));
@@ -78,7 +78,6 @@ fn make(runtime: &Runtime, request: &Restore) -> Result<Restored> {
         config: &config,
         plan: &plan,
         directory: &directory,
-        directories: &directories,
         hooks_begun: Cell::new(false),
     };
     match attempt.bring_up(&record, &raw, &images_streams, &mut undo) {
@@ -113,6 +112,18 @@ fn claim(runtime: &Runtime, id: &ContainerId) -> Result<Directory> {
     }
 }
 
+/// Does something in a mount namespace of its own, which goes with the last process and descriptor that is in it: whatever
+/// is mounted there needs nobody to take it back. Whoever is started meanwhile stays in it; this process returns.
+fn in_own_mounts<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let outside = files::open("/proc/self/ns/mnt", OFlags::RDONLY)?;
+    let here = files::open(".", OFlags::PATH | OFlags::DIRECTORY)?;
+    clone::unshare(libc::CLONE_NEWNS as u64)?;
+    let done = act();
+    clone::setns(&outside, libc::CLONE_NEWNS as u64).context("return to the runtime's own mount namespace")?;
+    mount::fchdir(&here)?;
+    done
+}
+
 /// One attempt to restore a container.
 struct Attempt<'a> {
     request: &'a Restore,
@@ -120,7 +131,6 @@ struct Attempt<'a> {
     config: &'a Config,
     plan: &'a crate::spec::plan::Plan,
     directory: &'a Directory,
-    directories: &'a Directories,
     hooks_begun: Cell<bool>,
 }
 
@@ -165,28 +175,32 @@ impl Attempt<'_> {
 
     fn ask_criu(&self, first: &Record, streams: &[String], cgroup: &cgroups::Made) -> Result<Happened> {
         let namespaces = self.plan.init.namespaces.open()?;
-        let mounts = || self.plan.init.rootfs.prepare_restore();
         let mut surroundings = Surroundings {
             streams: Streams::Own,
             given: Vec::new(),
             cgroup: cgroup.clone_into()?,
             cgroup_files: cgroup.join_files()?,
-            mounts: Some(&mounts),
         };
-        let mut options = self.options(streams, cgroup.paths())?;
-        self.join_namespaces(&mut options, &namespaces, &mut surroundings)?;
-        let worker = Worker::start(self.program, surroundings)?;
+        let (worker, directories, request) = in_own_mounts(|| {
+            self.plan.init.rootfs.prepare_restore()?;
+            // criu works in the directory of its log and mounts there: it must be of this mount namespace.
+            let directories = Directories::open(&self.request.criu, false)?;
+            let mut options = self.options(&directories, streams, cgroup.paths())?;
+            self.join_namespaces(&mut options, &namespaces, &mut surroundings)?;
+            let worker = Worker::start(self.program, surroundings)?;
+            Ok((worker, directories, Request::Do(Kind::Restore, options)))
+        })?;
         let mut happened = Happened::default();
-        let response = worker.ask(&Request::Do(Kind::Restore, options), &mut |notification, descriptors| {
+        let response = worker.ask(&request, &mut |notification, descriptors| {
             self.act(notification, descriptors, (first, cgroup.paths()), &mut happened)
         })?;
-        if response.success { Ok(happened) } else { Err(self.directories.failure(Kind::Restore, &response)) }
+        if response.success { Ok(happened) } else { Err(directories.failure(Kind::Restore, &response)) }
     }
 
     /// What criu is told.
-    fn options(&self, streams: &[String], paths: &cgroups::Paths) -> Result<Options> {
+    fn options(&self, directories: &Directories, streams: &[String], paths: &cgroups::Paths) -> Result<Options> {
         let request = self.request;
-        let mut options = self.directories.options(&request.criu, self.config)?;
+        let mut options = directories.options(&request.criu, self.config)?;
         options
             .set(field::ROOT, self.plan.init.rootfs.root())
             // A child of ours, and so of whoever adopts our children.

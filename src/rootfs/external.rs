@@ -58,7 +58,7 @@ impl Plan {
     /// mountpoints that a root filesystem from an image may lack. What is on a filesystem of the container's own is not
     /// made: its content is restored with it.
     ///
-    /// Called in a mount namespace that is made for this and for criu, so there is nothing to take back.
+    /// Called in a mount namespace that is made for this and goes with criu, so there is nothing to take back.
     ///
     /// # Errors
     /// The root filesystem or a bind source is not there, or a mountpoint cannot be made.

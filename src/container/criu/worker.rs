@@ -3,7 +3,7 @@
 use super::message::{Kind, Notification, Request, Response};
 use crate::process::{handshake, signals};
 use crate::sys::clone::{Child, Cloned, clone3};
-use crate::sys::{Asked, Errno, channel, children, clone, descriptors, files, pidfd, proc};
+use crate::sys::{Asked, Errno, channel, children, descriptors, files, pidfd, proc};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Access, AtFlags, CWD, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -53,14 +53,12 @@ pub(in crate::container) struct Surroundings<'a> {
     pub(in crate::container) cgroup: Option<OwnedFd>,
     /// The version 1 files that it writes "0" into.
     pub(in crate::container) cgroup_files: Vec<OwnedFd>,
-    /// Done in a mount namespace of its own, before criu begins.
-    pub(in crate::container) mounts: Option<&'a dyn Fn() -> Result<()>>,
 }
 
 impl Surroundings<'_> {
     /// Only to be asked something.
     pub(in crate::container) fn plain() -> Surroundings<'static> {
-        Surroundings { streams: Streams::Null, given: Vec::new(), cgroup: None, cgroup_files: Vec::new(), mounts: None }
+        Surroundings { streams: Streams::Null, given: Vec::new(), cgroup: None, cgroup_files: Vec::new() }
     }
 
     /// The number that a descriptor will have in the worker.
@@ -195,13 +193,9 @@ impl Become {
 
     fn try_become(&self, surroundings: Surroundings<'_>, socket: &OwnedFd) -> Result<Never> {
         signals::reset()?;
-        // Before the mounts: what criu makes is in the container's cgroup from the first process on.
+        // What criu makes is in the container's cgroup from the first process on.
         for file in &surroundings.cgroup_files {
             rustix::io::write(file, b"0").asked(|| "write \"0\" to the tasks of a cgroup".to_owned())?;
-        }
-        if let Some(mounts) = surroundings.mounts {
-            clone::unshare(libc::CLONE_NEWNS as u64)?;
-            mounts()?;
         }
         if surroundings.streams == Streams::Null {
             let null = files::open("/dev/null", OFlags::RDWR)?;
