@@ -91,12 +91,8 @@ deb: build man contrib ## a Debian package in target/debian; cargo-deb is instal
 package: ## install, uninstall and the Debian package, tried in an empty root (as root)
 	@tests/package
 
-fuzz: ## every fuzz target for a minute (needs cargo-fuzz and a nightly toolchain)
-	@for target in $$($(CARGO) +nightly fuzz list); do \
-	  mkdir -p fuzz/corpus/$$target; \
-	  seeds=fuzz/seeds/$$target; [ -d $$seeds ] || seeds=; \
-	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target $$seeds -- -max_total_time=60; \
-	done
+fuzz: ## every fuzz target for a minute (installs cargo-fuzz)
+	@fuzz/run
 
 clean: ## everything that was built
 	$(CARGO) clean

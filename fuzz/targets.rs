@@ -1,6 +1,6 @@
 //! What is fuzzed: each function takes any bytes and must neither panic nor break what it promises.
 //!
-//! Shared by the fuzz targets (nightly, `cargo fuzz run NAME`) and `tests/fuzz_corpus.rs`, which replays the seeds.
+//! Shared by the fuzz targets (`fuzz/run NAME`) and `tests/fuzz_corpus.rs`, which replays the seeds.
 
 use ocicat::cgroups::{self, Driver, OwnCgroups};
 use ocicat::config::{Config, Seccomp};

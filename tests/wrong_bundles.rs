@@ -311,6 +311,16 @@ fn what_linux_cannot_do_is_refused() {
             "config.json: linux.devices[0] (/dev/x): a minor number is required",
         ),
         (
+            "a device of nobody",
+            |c| {
+                c.set(
+                    "/linux/devices",
+                    json!([{"type": "c", "path": "/dev/x", "major": 1, "minor": 3, "gid": 4294967295_u32}]),
+                )
+            },
+            "config.json: linux.devices[0] (/dev/x): gid 4294967295 is not an id",
+        ),
+        (
             "a device at a relative path",
             |c| c.set("/linux/devices", json!([{"type": "p", "path": "dev/x"}])),
             "config.json: linux.devices[0].path: dev/x is not an absolute path",
@@ -324,6 +334,11 @@ fn what_linux_cannot_do_is_refused() {
             "a device rule of an unknown type",
             |c| c.set("/linux/resources/devices/-", json!({"allow": true, "type": "x"})),
             "config.json: linux.resources.devices[1].type: \"x\" is not one of a, b, c",
+        ),
+        (
+            "a device rule for every device by a number that wraps",
+            |c| c.set("/linux/resources/devices/-", json!({"allow": true, "type": "c", "major": 4294967295_u32})),
+            "config.json: linux.resources.devices[1].major: 4294967295 is not between -1 and 4095",
         ),
         (
             "a device rule with unknown rights",

@@ -1,5 +1,6 @@
 //! `create`: from a bundle to a process that only waits to be started; and the way back from every point in between.
 
+use super::exposed;
 use super::record::{Amendment, Identity, Record, boot_id};
 use super::status::{self, Status};
 use super::store::{self, Directory};
@@ -10,7 +11,7 @@ use crate::config::Config;
 use crate::process::handshake::Gone;
 use crate::process::{self, console_socket, hooks, init, spawn};
 use crate::spec;
-use crate::sys::{clock, files, pidfd};
+use crate::sys::{clock, files, own_program, pidfd};
 use anyhow::{Context, Result, bail};
 use rustix::fs::OFlags;
 use std::cell::Cell;
@@ -64,6 +65,9 @@ pub(super) fn planned(runtime: &Runtime, request: &Create, mode: Mode) -> Result
     let (config, raw) = spec::read::config(&bundle)?;
     spec::check::check(&config, &runtime.host)?;
     check_console(&config, request, mode)?;
+    if exposed::to_tracers(&config, &[]) {
+        own_program::begin_again_read_only()?;
+    }
     let plan = spec::plan::plan(&spec::plan::Request {
         config: &config,
         host: &runtime.host,

@@ -1,6 +1,7 @@
 //! `exec`: one more process in a container that runs.
 
 use super::create::write_pid_file;
+use super::exposed;
 use super::find::{self, Found};
 use super::status::{self, State, Status};
 use super::store;
@@ -8,7 +9,7 @@ use super::{Exec, Runtime};
 use crate::config::{Capabilities, Config, Process, User};
 use crate::namespaces::Kind;
 use crate::process::{console_socket, failure, handshake, join, plan, signals, spawn};
-use crate::sys::{self, Errno, files, pidfd};
+use crate::sys::{self, Errno, files, own_program, pidfd};
 use crate::{seccomp, spec};
 use anyhow::{Context, Result, bail};
 use rustix::fs::OFlags;
@@ -33,6 +34,9 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
         }
     }
     let config = found.config()?;
+    if exposed::to_tracers(&config, &request.capabilities) {
+        own_program::begin_again_read_only()?;
+    }
     let process = process(&config, request)?;
     check_console(&process, request)?;
     let plan = plan::plan(plan::Request {
@@ -155,17 +159,13 @@ fn born(
     if found.record.time_namespace && !kinds.contains(&Kind::Time) {
         kinds.push(Kind::Time);
     }
+    let helper =
+        (runtime.host.rootless() && kinds.contains(&Kind::User)) || exposed::to_tracers(config, &request.capabilities);
     let shared_mounts = !kinds.contains(&Kind::Mount);
     let root_path = format!("/proc/{pid}/root");
     let root = shared_mounts.then(|| files::open(root_path, OFlags::PATH | OFlags::DIRECTORY)).transpose()?;
     let paths = found.record.cgroups.clone().unwrap_or_default();
-    let given = |cgroup_files| join::Given {
-        init: init.as_fd(),
-        kinds: kinds.clone(),
-        root,
-        cgroup_files,
-        helper: runtime.host.rootless() && kinds.contains(&Kind::User),
-    };
+    let given = |cgroup_files| join::Given { init: init.as_fd(), kinds: kinds.clone(), root, cgroup_files, helper };
     let files = paths.join_files_below(&request.cgroup)?;
     let into = paths.clone_into_below(&request.cgroup)?;
     match join::spawn(plan, given(files), into) {
@@ -175,7 +175,7 @@ fn born(
             let root = None;
             let again = join::Given {
                 init: init.as_fd(),
-                helper: runtime.host.rootless() && kinds.contains(&Kind::User),
+                helper,
                 kinds,
                 root,
                 cgroup_files: paths.join_files_below(&request.cgroup)?,

@@ -9,6 +9,7 @@ mod criu;
 mod delete;
 mod events;
 mod exec;
+mod exposed;
 mod find;
 pub mod id;
 mod kill;

@@ -5,7 +5,7 @@ use super::plan::{Plan, Switch};
 use super::tree::{self, Tree};
 use super::{idmapped, masked};
 use crate::sys::mount::{self, Change, Propagation, attribute};
-use crate::sys::{self, nodes};
+use crate::sys::{self, nodes, reach};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::CWD;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,8 +27,15 @@ pub struct Root {
     tree: OwnedFd,
     switch: Switch,
     last: Last,
+    filled: Filled,
+}
+
+/// What is left to do, and to look at, of the mounts that were made.
+#[derive(Debug)]
+struct Filled {
     /// Mounts that become read-only when nothing is made in them any more.
     late: Vec<(String, OwnedFd)>,
+    kernels: masked::Kernels,
 }
 
 /// What is done when everything else is in its place.
@@ -110,17 +117,12 @@ impl Plan {
         let root = self.attach_root(root)?;
         // Modes are exactly those that config.json gives.
         let mask = nodes::umask(0);
-        let late = self.fill(&root, sources, &id_maps);
+        let filled = self.fill(&root, sources, &id_maps);
         nodes::umask(mask);
-        Ok(Root { late: late?, tree: root, switch: self.switch, last: self.last.clone() })
+        Ok(Root { filled: filled?, tree: root, switch: self.switch, last: self.last.clone() })
     }
 
-    fn fill(
-        &self,
-        root: &OwnedFd,
-        sources: Vec<Option<OwnedFd>>,
-        id_maps: &[Option<OwnedFd>],
-    ) -> Result<Vec<(String, OwnedFd)>> {
+    fn fill(&self, root: &OwnedFd, sources: Vec<Option<OwnedFd>>, id_maps: &[Option<OwnedFd>]) -> Result<Filled> {
         let detached = self.switch == Switch::Chroot;
         let mut tree = Tree::new(root, detached, self.last.open_tree_attr);
         for (index, (entry, source)) in self.mounts.iter().zip(sources).enumerate() {
@@ -132,7 +134,7 @@ impl Plan {
         if let Some(devices) = &self.devices {
             devices.make(&tree)?;
         }
-        Ok(tree.late)
+        Ok(Filled { late: tree.late, kernels: tree.kernels })
     }
 
     /// Puts the root in its place: bound to itself, and cut off from the host's mounts.
@@ -154,6 +156,7 @@ impl Plan {
     pub(super) fn open_root(&self) -> Result<OwnedFd> {
         let private = Change { propagation: Some(Propagation::Private), recursive: true, ..Change::default() };
         tree::copy(CWD, &self.root, (true, true), &[private], self.last.open_tree_attr)
+            .map_err(|error| reach::explain(&self.root, error))
             .with_context(|| format!("root.path ({})", self.root.display()))
     }
 }
@@ -233,9 +236,10 @@ impl Root {
     /// A path that exists and cannot be masked or made read-only.
     pub fn finish(&mut self) -> Result<()> {
         let last = &self.last;
-        masked::make_read_only(self.tree.as_fd(), &last.read_only_paths, last.open_tree_attr)?;
-        masked::mask(self.tree.as_fd(), &last.masked, last.label.as_ref())?;
-        for (place, mount) in self.late.drain(..) {
+        let places = masked::Places { root: self.tree.as_fd(), kernels: &self.filled.kernels };
+        masked::make_read_only(&places, &last.read_only_paths, last.open_tree_attr)?;
+        masked::mask(&places, &last.masked, last.label.as_ref())?;
+        for (place, mount) in self.filled.late.drain(..) {
             let read_only = Change { set: attribute::READ_ONLY, ..Change::default() };
             mount::mount_setattr(&mount, &read_only).context(place)?;
         }

@@ -6,17 +6,61 @@
 
 use super::resolve;
 use crate::sys::mount::{self, Change, Context as Filesystem, attribute};
-use crate::sys::{self, nodes};
+use crate::sys::{self, Asked, nodes};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FileType, OFlags};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+/// What is mounted on /proc and /sys, where that is the kernel's own filesystem.
+///
+/// Paths below them begin there and not at the container's root: somebody who shares the root could have renamed the
+/// mountpoint meanwhile, and the mount goes along with it (CVE-2019-19921).
+#[derive(Debug, Default)]
+pub(super) struct Kernels(Vec<(PathBuf, OwnedFd)>);
+
+impl Kernels {
+    /// Something was mounted at `path`.
+    pub(super) fn attached(&mut self, path: &Path, mount: &OwnedFd) -> Result<()> {
+        const MAGIC: [u64; 2] = [0x9fa0, 0x6265_6572];
+        if path == Path::new("proc") || path == Path::new("sys") {
+            self.0.retain(|(there, _)| there != path);
+            if MAGIC.contains(&mount::filesystem_magic(mount)?) {
+                let kept = rustix::io::fcntl_dupfd_cloexec(mount, 3).asked(|| "fcntl F_DUPFD_CLOEXEC".to_owned())?;
+                self.0.push((path.to_owned(), kept));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where paths of the container begin.
+pub(super) struct Places<'a> {
+    pub(super) root: BorrowedFd<'a>,
+    pub(super) kernels: &'a Kernels,
+}
+
+impl Places<'_> {
+    fn existing(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        let below =
+            self.kernels.0.iter().find_map(|(there, mount)| Some((mount.as_fd(), path.strip_prefix(there).ok()?)));
+        let (from, below) = match below {
+            Some((mount, below)) if !below.as_os_str().is_empty() => (mount, below),
+            _ => (self.root, path),
+        };
+        match resolve::open(from, below, OFlags::PATH) {
+            Ok(target) => Ok(Some(target)),
+            Err(error) if matches!(error.errno.0, libc::ENOENT | libc::ENOTDIR) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("/{}", path.display())),
+        }
+    }
+}
+
 /// Covers every path that exists.
-pub(super) fn mask(root: BorrowedFd<'_>, paths: &[PathBuf], label: Option<&(String, String)>) -> Result<()> {
-    let mut covers = Covers { root, label, null: None, null_copy: None, directory: None };
+pub(super) fn mask(places: &Places<'_>, paths: &[PathBuf], label: Option<&(String, String)>) -> Result<()> {
+    let mut covers = Covers { root: places.root, label, null: None, null_copy: None, directory: None };
     for path in paths {
-        let covered = match existing(root, path)? {
+        let covered = match places.existing(path)? {
             Some(target) => covers.cover(&target),
             None => Ok(()),
         };
@@ -26,9 +70,9 @@ pub(super) fn mask(root: BorrowedFd<'_>, paths: &[PathBuf], label: Option<&(Stri
 }
 
 /// Makes every path that exists read-only, with what is mounted below it; other attributes stay.
-pub(super) fn make_read_only(root: BorrowedFd<'_>, paths: &[PathBuf], with_attr: bool) -> Result<()> {
+pub(super) fn make_read_only(places: &Places<'_>, paths: &[PathBuf], with_attr: bool) -> Result<()> {
     for path in paths {
-        let Some(target) = existing(root, path)? else { continue };
+        let Some(target) = places.existing(path)? else { continue };
         let change = Change { set: attribute::READ_ONLY, recursive: true, ..Change::default() };
         let covered =
             copy(&target, &change, with_attr).and_then(|copy| mount::move_mount(&copy, &target, Path::new(""), false));
@@ -40,14 +84,6 @@ pub(super) fn make_read_only(root: BorrowedFd<'_>, paths: &[PathBuf], with_attr:
 /// A changed copy of the tree at `target`.
 fn copy(target: &OwnedFd, change: &Change<'_>, with_attr: bool) -> sys::Result<OwnedFd> {
     super::tree::copy(target, Path::new(""), (true, true), &[*change], with_attr)
-}
-
-fn existing(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>> {
-    match resolve::open(root, path, OFlags::PATH) {
-        Ok(target) => Ok(Some(target)),
-        Err(error) if matches!(error.errno.0, libc::ENOENT | libc::ENOTDIR) => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("/{}", path.display())),
-    }
 }
 
 /// What paths are covered with, made when the first one needs it.

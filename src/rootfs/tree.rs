@@ -3,9 +3,10 @@
 use super::cgroupfs;
 use super::copyup;
 use super::entry::{Bind, Entry, Filesystem, What};
+use super::masked::Kernels;
 use super::resolve::{self, Missing};
 use crate::sys::mount::{self, Change, Context as Superblock, attribute};
-use crate::sys::{self, nodes};
+use crate::sys::{self, nodes, reach};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{CWD, FileType, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,6 +25,8 @@ pub(super) struct Tree<'a> {
     kept: Vec<Kept>,
     /// Mounts that become read-only at the end.
     pub(super) late: Vec<(String, OwnedFd)>,
+    /// What is mounted on /proc and /sys, where it is procfs or sysfs.
+    pub(super) kernels: Kernels,
 }
 
 #[derive(Debug)]
@@ -79,9 +82,11 @@ pub(super) fn source(entry: &Entry, bind: &Bind, first: &[Change<'_>], with_attr
         }
         (opened, _) => opened,
     };
-    let opened = opened.with_context(|| match changes.iter().any(|change| change.id_map.is_some()) {
-        true => format!("idmapped bind source {}", bind.source.display()),
-        false => format!("bind source {}", bind.source.display()),
+    let opened = opened.map_err(|error| reach::explain(&bind.source, error)).with_context(|| {
+        match changes.iter().any(|change| change.id_map.is_some()) {
+            true => format!("idmapped bind source {}", bind.source.display()),
+            false => format!("bind source {}", bind.source.display()),
+        }
     });
     // The kernel does not uncover what its owner has covered (mount_namespaces(7), "locked mounts").
     let opened = match opened {
@@ -117,7 +122,7 @@ fn propagation_of(entry: &Entry) -> impl Iterator<Item = Change<'static>> {
 
 impl<'a> Tree<'a> {
     pub(super) fn new(root: &'a OwnedFd, detached: bool, with_attr: bool) -> Tree<'a> {
-        Tree { root, detached, with_attr, kept: Vec::new(), late: Vec::new() }
+        Tree { root, detached, with_attr, kept: Vec::new(), late: Vec::new(), kernels: Kernels::default() }
     }
 
     pub(super) fn root(&self) -> BorrowedFd<'_> {
@@ -245,7 +250,7 @@ impl<'a> Tree<'a> {
         let plain = quick || self.attach_by_path(path, mount, kind, way)?;
         // What is covered now is not what is seen there any more; through a link, nobody knows what was covered.
         self.kept.retain(|kept| plain && !kept.path.starts_with(path));
-        Ok(())
+        self.kernels.attached(path, mount)
     }
 
     /// Attaches a directory by its bare name in a directory that we hold: no path is looked up, no link can be followed.

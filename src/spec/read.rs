@@ -4,7 +4,7 @@
 //! remembers where it is: the price of a good message is paid by those who need it.
 
 use crate::config::{Config, Process, Resources};
-use crate::sys::{Asked, files};
+use crate::sys::{Asked, files, reach};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{FileType, OFlags};
 use serde::de::DeserializeOwned;
@@ -80,7 +80,8 @@ fn words(error: &serde_json::Error) -> String {
 
 /// Opens without waiting: a fifo of that name must not hang the caller.
 fn regular_file(path: &Path) -> Result<Vec<u8>> {
-    let file: OwnedFd = files::open(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let opened = files::open(path, OFlags::RDONLY | OFlags::NONBLOCK);
+    let file: OwnedFd = opened.map_err(|error| reach::explain(path, error))?;
     let status = rustix::fs::fstat(&file).asked(|| format!("fstat {}", path.display()))?;
     match FileType::from_raw_mode(status.st_mode) {
         FileType::RegularFile => bounded(&file),

@@ -101,7 +101,7 @@ impl Launcher {
 }
 
 /// Nobody changes the file any more, not even through /proc/PID/exe.
-fn seal(file: &OwnedFd) -> Result<()> {
+pub(super) fn seal(file: &OwnedFd) -> Result<()> {
     const F_SEAL_EXEC: libc::c_int = 0x20;
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
     let add = |seals: libc::c_int| {

@@ -42,6 +42,27 @@ fn a_landlock_path_that_is_missing_is_named() {
     landlocked(&rules).args(&["echo", "fine"]).run().says("fine");
 }
 
+/// What a container whose author believes it to be confined must not do: run unconfined.
+#[test]
+fn a_label_whose_module_the_kernel_does_not_run_is_refused() {
+    only_ocicat!("old peers run the container all the same");
+    let enabled = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text.starts_with('Y'));
+    need!(!enabled("/sys/module/apparmor/parameters/enabled"), "the kernel runs AppArmor: conformance/vm shows it");
+    need!(!std::path::Path::new("/sys/fs/selinux/enforce").exists(), "the kernel runs SELinux");
+    let labels =
+        [("apparmorProfile", "p", "AppArmor"), ("selinuxLabel", "system_u:system_r:container_t:s0", "SELinux")];
+    for (field, label, module) in labels {
+        let container = Container::new().set(&format!("/process/{field}"), json!(label));
+        container
+            .create()
+            .fails(&format!("process.{field}: {label:?} cannot be applied, {module} is not enabled on this host"));
+        assert_eq!(container.leftovers(), Vec::<String>::new());
+    }
+    let container = Container::new().sleeping();
+    container.exec_with(&["--apparmor", "p"], &["true"]).exits(255).fails("AppArmor is not enabled");
+    container.exec_with(&["--process-label", "a:b:c:s0"], &["true"]).exits(255).fails("SELinux is not enabled");
+}
+
 #[test]
 fn dockers_seccomp_profile_lets_a_container_work() {
     let profile: serde_json::Value = serde_json::from_str(include_str!("../data/docker-seccomp.json")).unwrap();

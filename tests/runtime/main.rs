@@ -27,6 +27,5 @@ mod mounts;
 mod namespaces;
 mod process;
 mod rootless;
-mod security;
 mod signals;
 mod terminals;

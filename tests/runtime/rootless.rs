@@ -124,24 +124,154 @@ fn the_states_of_an_ordinary_user_are_in_its_runtime_directory() {
 }
 
 #[test]
-fn a_user_with_a_range_of_ids_gets_all_of_it() {
-    need!(possible() && host::has("newuidmap"), "needs root to become an ordinary user and newuidmap");
-    let line = |file: &str| {
-        fs::read_to_string(file).unwrap_or_default().lines().any(|line| line.starts_with(&format!("{UID}:")))
-    };
-    need!(
-        line("/etc/subuid") && line("/etc/subgid"),
-        "/etc/subuid and /etc/subgid have no range for the user of this test, 54321"
-    );
+fn the_configuration_that_spec_writes_for_a_user_runs_and_can_be_looked_at() {
+    need!(possible(), "needs root to become an ordinary user, setpriv and user namespaces");
     let container = of_a_user();
-    let map =
-        json!([{"containerID": 0, "hostID": UID, "size": 1}, {"containerID": 1, "hostID": 600_000, "size": 1000}]);
-    let container = container
-        .set("/linux/uidMappings", map.clone())
-        .set("/linux/gidMappings", map)
-        .shell("tr -s ' ' < /proc/self/uid_map");
+    finish(as_user(&container, &["spec", "--rootless"])).ok();
+    let mut config: Value = serde_json::from_slice(&fs::read(container.dir.join("config.json")).unwrap()).unwrap();
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["sleep", "1000"]);
+    fs::write(container.dir.join("config.json"), config.to_string()).unwrap();
+    let mut run = as_user(&container, &["run", "--detach", &container.id]);
+    run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    assert!(run.status().unwrap().success());
+    let call = |words: &[&str]| finish(as_user(&container, words)).ok();
+    assert_eq!(call(&["list", "--quiet"]).text(), container.id);
+    assert_eq!(call(&["ps", "--format", "json", &container.id]).json().as_array().unwrap().len(), 1);
+    call(&["exec", &container.id, "sh", "-c", "echo $(id -u)"]).says("0");
+    call(&["delete", "--force", &container.id]);
+    assert_eq!(call(&["list", "--quiet"]).text(), "");
+}
+
+#[test]
+fn a_directory_on_the_way_that_a_user_may_not_enter_is_named() {
+    need!(possible(), "needs root to become an ordinary user, setpriv and user namespaces");
+    only_ocicat!("peers say only permission denied");
+    let container = of_a_user();
+    let closed = container.dir.join("closed");
+    fs::create_dir_all(closed.join("volume/below")).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    let hint = format!("hint: this user may not enter {}", closed.display());
+    let run = |container: &Container, words: &[&str]| {
+        container.write();
+        finish(as_user(container, &[&["run"], words, &[&container.id]].concat()))
+    };
+    let container = container.mount("/data", "bind", closed.join("volume/below"), &["rbind"]);
+    run(&container, &[]).fails(&format!("mounts[5] (/data): bind source {}", closed.display())).fails(&hint);
+    let container = container.edit(|config| drop(config["mounts"].as_array_mut().unwrap().pop()));
+    let container = container.set("/root/path", json!(closed.join("volume")));
+    run(&container, &[]).fails("root.path").fails(&hint);
+    run(&container, &["--bundle", closed.join("volume").to_str().unwrap()]).fails("config.json").fails(&hint);
+}
+
+/// Where only cgroup2 is mounted, the user has a cgroup of its own with this process in it.
+const DELEGATED: &str = r#"
+    [ "$(readlink /proc/self/ns/mnt)" != "$0" ]
+    umount --recursive /sys/fs/cgroup
+    mount -t cgroup2 none /sys/fs/cgroup
+    own=/sys/fs/cgroup$1; user=$2; shift 2
+    mkdir $own
+    chown -R $user:$user $own
+    echo 0 > $own/cgroup.procs
+    for verb in "run --detach" "pause" "resume" "exec" "delete --force"; do
+        last=; [ "$verb" != exec ] || last="cat /proc/self/cgroup"
+        "$@" $verb $OCICAT_TEST_ID $last >$OCICAT_TEST_OUT 2>&1 </dev/null || { cat $OCICAT_TEST_OUT; echo "$verb failed"; exit 1; }
+        grep ^0: $OCICAT_TEST_OUT || true
+    done
+    echo 0 > /sys/fs/cgroup/cgroup.procs
+    rmdir $own
+"#;
+
+#[test]
+fn a_user_with_a_delegated_cgroup_can_pause_its_containers() {
+    need!(possible() && host::has("unshare"), "needs root to become an ordinary user, setpriv, and unshare");
+    need!(fs::read_to_string("/proc/filesystems").unwrap().contains("\tcgroup2\n"), "the kernel has no cgroup2");
+    let container = of_a_user();
+    let own = format!("/{}-own", container.id);
+    let inside = format!("{own}/{}", container.id);
+    let container = container.args(&["sleep", "1000"]).set("/linux/cgroupsPath", json!(inside));
     container.write();
-    finish(as_user(&container, &["run", &container.id])).says(&format!("0 {UID} 1\n 1 600000 1000"));
+    let user = as_user(&container, &[]);
+    let mut apart = Command::new("unshare");
+    apart.args(["--mount", "--propagation", "private", "sh", "-euc", DELEGATED]);
+    apart.arg(fs::read_link("/proc/self/ns/mnt").unwrap()).args([&own, &UID.to_string()]);
+    apart.arg(user.get_program()).args(user.get_args()).current_dir(&container.dir);
+    apart.env("OCICAT_TEST_ID", &container.id).env("OCICAT_TEST_OUT", container.dir.join("out"));
+    finish(apart).says(&format!("0::{inside}"));
+}
+
+/// The command where the user has these ranges in /etc/subuid and /etc/subgid: bound over them in a mount namespace.
+fn with_ranges(container: &Container, ranges: &str, command: &Command) -> Command {
+    // newuidmap(1) looks for the user's name.
+    let known = fs::read_to_string("/etc/passwd").unwrap() + &format!("ocicat-test:x:{UID}:{UID}::/:/bin/sh\n");
+    fs::write(container.dir.join("passwd"), known).unwrap();
+    fs::write(container.dir.join("ranges"), ranges).unwrap();
+    let script = r#"mount --bind "$0/passwd" /etc/passwd
+        for file in /etc/subuid /etc/subgid; do mount --bind "$0/ranges" $file; done
+        exec "$@""#;
+    let mut apart = Command::new("unshare");
+    apart.args(["--mount", "--propagation", "private", "sh", "-euc", script]).arg(&container.dir);
+    apart.arg(command.get_program()).args(command.get_args());
+    apart.current_dir(&container.dir).stdin(std::process::Stdio::null()).env_remove("XDG_RUNTIME_DIR");
+    apart
+}
+
+fn ranges_possible() -> bool {
+    possible()
+        && host::has("newuidmap")
+        && host::has("unshare")
+        && fs::exists("/etc/subuid").unwrap_or(false)
+        && fs::exists("/etc/subgid").unwrap_or(false)
+}
+
+fn with_mappings(container: Container, ranges: &[(u32, u32, u32)]) -> Container {
+    let map: Vec<_> = ranges
+        .iter()
+        .map(|(inside, outside, size)| json!({"containerID": inside, "hostID": outside, "size": size}))
+        .collect();
+    container.set("/linux/uidMappings", json!(map)).set("/linux/gidMappings", json!(map))
+}
+
+#[test]
+fn a_user_with_ranges_of_ids_gets_all_of_them() {
+    need!(ranges_possible(), "needs root to become an ordinary user, newuidmap, and /etc/subuid and /etc/subgid");
+    let ranges = [(0, UID, 1), (1, 600_000, 1000), (1001, 700_000, 64_000), (65_001, 601_000, 535)];
+    let container = with_mappings(of_a_user(), &ranges).shell(
+        "tr -s ' ' < /proc/self/uid_map; cat /proc/self/setgroups; chown 65535:1001 /dev/shm; stat -c %u:%g /dev/shm",
+    );
+    let container = container.capabilities(&["CAP_CHOWN"]);
+    container.write();
+    let run = as_user(&container, &["run", &container.id]);
+    let given = format!("{UID}:600000:2000\n{UID}:700000:64000\n");
+    let lines: Vec<_> = ranges.iter().map(|(inside, outside, size)| format!(" {inside} {outside} {size}")).collect();
+    let expected = format!("{}\nallow\n65535:1001", lines.join("\n"));
+    finish(with_ranges(&container, &given, &run)).says(expected.trim());
+}
+
+#[test]
+fn a_user_of_the_container_with_other_groups_can_be_chosen_where_there_are_ranges() {
+    need!(ranges_possible(), "needs root to become an ordinary user, newuidmap, and /etc/subuid and /etc/subgid");
+    let user = json!({"uid": 1000, "gid": 1000, "additionalGids": [7, 8]});
+    let container = with_mappings(of_a_user(), &[(0, UID, 1), (1, 600_000, 2000)]).set("/process/user", user);
+    let container = container.args(&["id"]);
+    container.write();
+    let run = as_user(&container, &["run", &container.id]);
+    let outcome = finish(with_ranges(&container, &format!("{UID}:600000:2000\n"), &run)).ok();
+    assert!(
+        outcome.out.starts_with("uid=1000(fay) gid=1000(fay) groups=7,8,1000(fay)")
+            || outcome.out.contains("groups=1000(fay),7,8"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_range_that_the_user_does_not_have_is_named_with_its_file() {
+    need!(ranges_possible(), "needs root to become an ordinary user, newuidmap, and /etc/subuid and /etc/subgid");
+    only_ocicat!("each has its own words");
+    let container = with_mappings(of_a_user(), &[(0, UID, 1), (1, 600_000, 1000)]);
+    container.write();
+    let run = as_user(&container, &["run", &container.id]);
+    finish(with_ranges(&container, &format!("{UID}:900000:1000\n"), &run)).fails("/etc/subuid");
 }
 
 #[test]

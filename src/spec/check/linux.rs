@@ -114,6 +114,12 @@ pub(super) fn devices(seen: &Seen<'_>, report: &mut Report) {
         if !matches!(device.kind.as_str(), "c" | "u" | "b" | "p") {
             report.add(place(), format!("type {:?} is not one of c, u, b, p", device.kind));
         }
+        for (field, id) in [("uid", device.uid), ("gid", device.gid)] {
+            // chown(2) takes it for "leave it".
+            if id == Some(u32::MAX) {
+                report.add(place(), format!("{field} {} is not an id", u32::MAX));
+            }
+        }
         // Linux has 12 bits for a major and 20 for a minor number (include/linux/kdev_t.h).
         for (field, number, most) in [("major", device.major, 0xfff), ("minor", device.minor, 0xfffff)] {
             match number {
@@ -160,6 +166,12 @@ pub(super) fn device_rules(seen: &Seen<'_>, report: &mut Report) {
         let place = || format!("linux.resources.devices[{index}]");
         if let Some(kind) = rule.kind.as_deref().filter(|k| !matches!(*k, "" | "a" | "b" | "c" | "u" | "p")) {
             report.add(place() + ".type", format!("{kind:?} is not one of a, b, c"));
+        }
+        // -1 stands for all; so does 4294967295 to the kernel's version 1, which nobody would have meant.
+        for (field, number, most) in [("major", rule.major, 0xfff), ("minor", rule.minor, 0xfffff)] {
+            if let Some(n) = number.filter(|n| !(-1..=most).contains(n)) {
+                report.add(format!("{}.{field}", place()), format!("{n} is not between -1 and {most}"));
+            }
         }
         let access = rule.access.as_deref().unwrap_or_default();
         if !access.chars().all(|c| "rwm".contains(c)) {

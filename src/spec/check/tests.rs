@@ -178,6 +178,11 @@ fn problems_of_the_linux_object_are_named() {
             "linux.devices[0] (/dev/x): major number 4096 is not between 0 and 4095",
         ),
         (
+            "/linux/devices",
+            json!([{"type": "c", "path": "/dev/x", "major": 1, "minor": 3, "uid": 4294967295_u32}]),
+            "linux.devices[0] (/dev/x): uid 4294967295 is not an id",
+        ),
+        (
             "/linux/netDevices",
             json!({"eth0": {}}),
             "linux.netDevices: needs a network namespace; hint: add {\"type\": \"network\"} to linux.namespaces",
@@ -186,6 +191,11 @@ fn problems_of_the_linux_object_are_named() {
             "/linux/resources",
             json!({"devices": [{"allow": true, "type": "x"}]}),
             "linux.resources.devices[0].type: \"x\" is not one of a, b, c",
+        ),
+        (
+            "/linux/resources",
+            json!({"devices": [{"allow": true, "type": "c", "major": 4294967295_u32}]}),
+            "linux.resources.devices[0].major: 4294967295 is not between -1 and 4095",
         ),
         (
             "/linux/resources",

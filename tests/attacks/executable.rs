@@ -1,0 +1,147 @@
+//! The runtime's own program, memory and descriptors, seen from inside of a container.
+
+use crate::common::*;
+use crate::inside::{hostile, stopper_of};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_working_directory_through_a_leaked_descriptor_is_refused() {
+    only_ocicat!("old peers fall for CVE-2024-21626");
+    for number in 3..12 {
+        for prefix in ["/proc/self/fd", "/proc/1/fd", "/dev/fd"] {
+            let container = Container::new().set("/process/cwd", json!(format!("{prefix}/{number}"))).args(&["pwd"]);
+            container.write();
+            let outcome = finish(through_shell(&container.command(&["run", &container.id]), "7</"));
+            assert!(outcome.code != 0, "{prefix}/{number}: {outcome}");
+        }
+    }
+}
+
+#[test]
+fn an_exec_with_a_working_directory_through_a_descriptor_is_refused() {
+    only_ocicat!("old peers fall for CVE-2024-21626");
+    let container = Container::new().sleeping();
+    for number in 3..12 {
+        let words = ["exec", "--cwd", &format!("/proc/self/fd/{number}"), &container.id, "pwd"];
+        let outcome = finish(through_shell(&container.command(&words), "7</"));
+        assert!(outcome.code != 0, "{number}: {outcome}");
+    }
+}
+
+#[test]
+fn a_link_of_the_image_to_a_descriptor_is_no_way_out() {
+    only_ocicat!("old peers fall for CVE-2024-21626");
+    for number in 3..12 {
+        let container = Container::new().set("/process/cwd", json!("/data/link")).args(&["pwd"]);
+        symlink(format!("/proc/self/fd/{number}"), container.rootfs().join("data/link")).unwrap();
+        container.write();
+        let outcome = finish(through_shell(&container.command(&["run", &container.id]), "7</"));
+        assert!(outcome.code != 0, "{number}: {outcome}");
+    }
+}
+
+#[test]
+fn the_program_of_the_runtime_cannot_be_reached_from_inside() {
+    only_ocicat!("CVE-2019-5736");
+    let binary = runtime();
+    let before = fs::read(&binary).unwrap();
+    // An entry point that is /proc/self/exe, and an interpreter line that names it: whatever that runs, it is not us. The
+    // second may run itself for ever, in its own cgroup and at its own cost.
+    let container = Container::new().args(&["/proc/self/exe"]);
+    let outcome = container.run();
+    assert!(
+        !outcome.out.contains("version") && !outcome.err.contains("usage"),
+        "the runtime itself ran inside: {outcome}"
+    );
+    let container = Container::new().file("/data/script", "#!/proc/self/exe\n", 0o755).args(&["/data/script"]);
+    container.write();
+    container.detach(&["run", "--detach", &container.id]);
+    container.call(&["delete", "--force", &container.id]).ok();
+    assert!(!container.output().contains("version") && !container.error_output().contains("usage"));
+    assert!(fs::read(&binary).unwrap() == before);
+}
+
+#[test]
+fn what_init_executes_before_the_program_is_not_the_hosts_file() {
+    only_ocicat!("CVE-2019-5736");
+    let container = Container::new();
+    container.create().ok();
+    let exe = fs::read_link(format!("/proc/{}/exe", container.pid())).unwrap();
+    container.start().ok();
+    let status = format!("/proc/{}/exe", container.pid());
+    let _ = (exe, status);
+    // Seen from inside while waiting: nobody but us may look, as init is not dumpable.
+    let container = Container::new();
+    container.create().ok();
+    let outcome = container.exec(&["ls", "-l", "/proc/1/exe"]);
+    assert!(!outcome.out.contains(runtime().to_str().unwrap()), "{outcome}");
+}
+
+#[test]
+fn a_process_that_waits_to_become_the_program_cannot_be_traced_or_read() {
+    only_ocicat!("each has its own way");
+    let container = Container::new().capabilities(&["CAP_SYS_PTRACE"]);
+    container.create().ok();
+    let outcome = container.exec(&["sh", "-c", "ls /proc/1/fd; cat /proc/1/environ; readlink /proc/1/cwd"]);
+    let host = container.dir.to_str().unwrap();
+    assert!(!outcome.out.contains(host) && !outcome.out.contains("/run"), "{outcome}");
+}
+
+/// `exec` of `true` for 10 000 rounds or 20 seconds while the container's first process looks at whoever joins; what it
+/// could reach.
+fn spied(container: Container) -> Vec<String> {
+    // The host's program is a decoy too.
+    let program = container.dir.join("ocicat");
+    fs::copy(runtime(), &program).unwrap();
+    let container = hostile(container, "spy").detached();
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut rounds = 0;
+    while rounds < 10_000 && Instant::now() < until {
+        let mut exec = Command::new(&program);
+        exec.arg("--root").arg(container.root()).args(["exec", &container.id, "true"]).stdin(container.null());
+        finish(exec).ok();
+        rounds += 1;
+    }
+    let pid = container.pid();
+    fs::write(container.rootfs().join("data/stop"), "").unwrap();
+    container::wait_pid(pid);
+    let told = container.output();
+    let seen = told.lines().find_map(|line| line.strip_prefix("saw ")?.strip_suffix(" processes")?.parse().ok());
+    assert!(seen.unwrap_or(0) > rounds / 100, "no race: {rounds} rounds, {told}{}", container.error_output());
+    assert!(fs::read(runtime()).unwrap() == fs::read(program).unwrap(), "the runtime's program has changed");
+    told.lines().filter_map(|line| Some(line.strip_prefix("reached ")?.to_owned())).collect()
+}
+
+#[test]
+fn who_joins_a_container_cannot_be_reached_from_inside() {
+    only_ocicat!("CVE-2016-9962, CVE-2019-5736: old peers can be");
+    let reached = spied(Container::new());
+    // What is executed last is the launcher, which is sealed and has nothing.
+    let wrong: Vec<_> = reached.iter().filter(|what| !what.contains("/memfd:") || what.contains("writing")).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Who may trace can trace whoever joins, in all runtimes; it must not find the host in its hands, though.
+#[test]
+fn who_joins_a_container_that_may_trace_brings_nothing_of_the_host() {
+    only_ocicat!("CVE-2016-9962, CVE-2019-5736: old peers do");
+    let reached = spied(Container::new().capabilities(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"]));
+    let of_the_host = |what: &&String| what.starts_with("the host") || what.contains("for writing");
+    let wrong: Vec<_> = reached.iter().filter(of_the_host).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn who_stops_every_process_that_joins_holds_nobody_else_up() {
+    only_ocicat!("peers hang as long as they are stopped");
+    let container = stopper_of(Container::new().capabilities(&["CAP_KILL"]));
+    let mut stopped = container.command(&["exec", &container.id, "true"]).spawn().unwrap();
+    for words in [&["state", &container.id][..], &["ps", &container.id], &["delete", "--force", &container.id]] {
+        finish_within(container.command(words), Duration::from_secs(30)).ok();
+    }
+    // It was stopped inside, or was faster than that.
+    outcome::code_of(&mut stopped);
+}
