@@ -30,3 +30,6 @@ mod rootless;
 mod security;
 mod signals;
 mod terminals;
+mod updates;
+mod usage;
+mod waiting;
