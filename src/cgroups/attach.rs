@@ -37,6 +37,69 @@ pub(super) fn change(paths: &Paths, rules: &Rules) -> Result<()> {
     write_lines(devices, &changes)
 }
 
+/// The rules that were in force before a change.
+#[derive(Debug)]
+pub(super) enum Former {
+    /// devices.list as it was.
+    V1(String),
+    /// The programs that were attached.
+    V2(Vec<OwnedFd>),
+}
+
+/// Reads what `put_back` needs; `None` without a cgroup that has rules.
+pub(super) fn former(paths: &Paths) -> Result<Option<Former>> {
+    if let Some(devices) = paths.v1("devices") {
+        return Ok(Some(Former::V1(files::read_text(devices.directory.join("devices.list"))?)));
+    }
+    let Some(unified) = paths.unified() else { return Ok(None) };
+    let cgroup = files::open(&unified.directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    Ok(Some(Former::V2(bpf::device_programs(&cgroup)?)))
+}
+
+/// Puts the former rules in force again, whatever part of a change was made.
+pub(super) fn put_back(paths: &Paths, former: &Former) -> Result<()> {
+    match (former, paths.v1("devices"), paths.unified()) {
+        (Former::V1(list), Some(devices), _) => put_back_list(devices, list),
+        (Former::V2(programs), _, Some(unified)) => put_back_programs(unified, programs),
+        _ => Ok(()),
+    }
+}
+
+fn put_back_list(devices: &Hierarchy, list: &str) -> Result<()> {
+    if list.starts_with('a') {
+        return write_lines(devices, &[("devices.allow", "a".to_owned())]);
+    }
+    let now = files::read_text(devices.directory.join("devices.list"))?;
+    let mut changes = Vec::new();
+    if now.starts_with('a') {
+        changes.push(("devices.deny", "a".to_owned()));
+    }
+    let missing = list.lines().filter(|old| !now.lines().any(|line| line == *old));
+    changes.extend(missing.map(|line| ("devices.allow", line.to_owned())));
+    let added = now.lines().filter(|line| !line.starts_with('a') && !list.lines().any(|old| old == *line));
+    changes.extend(added.map(|line| ("devices.deny", line.to_owned())));
+    write_lines(devices, &changes)
+}
+
+fn put_back_programs(unified: &Hierarchy, programs: &[OwnedFd]) -> Result<()> {
+    let cgroup = files::open(&unified.directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let now = bpf::device_programs(&cgroup)?;
+    match (programs, now.as_slice()) {
+        ([old], [new]) => return Ok(bpf::attach_device_program(&cgroup, old, Some(new))?),
+        (old, now) if old.len() == now.len() => return Ok(()),
+        _ => {}
+    }
+    for program in programs {
+        match bpf::attach_device_program(&cgroup, program, None) {
+            // It is attached still.
+            Err(e) if e.errno == Errno(libc::EINVAL) => {}
+            other => other?,
+        }
+    }
+    // They are listed in the order in which they were attached.
+    now.last().map_or(Ok(()), |new| bpf::detach_device_program(&cgroup, new)).map_err(Into::into)
+}
+
 fn write_lines(devices: &Hierarchy, lines: &[(&str, String)]) -> Result<()> {
     let open = |file: &str| files::open(devices.directory.join(file), OFlags::WRONLY);
     let (allow, deny) = (open("devices.allow")?, open("devices.deny")?);

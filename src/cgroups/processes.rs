@@ -62,12 +62,17 @@ impl Paths {
 
     /// How many processes of this cgroup the kernel's OOM killer has ended; 0 when it cannot be told.
     pub fn oom_kills(&self) -> u64 {
+        self.oom_killed().unwrap_or(0)
+    }
+
+    /// The same, `None` when it cannot be told (version 1: Linux 4.13).
+    pub(super) fn oom_killed(&self) -> Option<u64> {
         let file = match (self.v1("memory"), self.unified()) {
             (Some(memory), _) => memory.directory.join("memory.oom_control"),
             (None, Some(unified)) => unified.directory.join("memory.events"),
-            (None, None) => return 0,
+            (None, None) => return None,
         };
-        files::read_text(file).ok().and_then(|text| value_of(&text, "oom_kill")).unwrap_or(0)
+        value_of(&files::read_text(file).ok()?, "oom_kill")
     }
 
     /// The directory whose list of processes is the best.
@@ -150,5 +155,64 @@ fn kill_listed(directory: &Path, freezer: Option<&Path>, deadline: Instant) -> R
             );
         }
         anyhow::ensure!(Instant::now() < deadline, "cgroup {} cannot be emptied", directory.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroups::Hierarchy;
+    use crate::sys::credentials;
+    use crate::sys::forked::in_child;
+    use std::process::{Command, Stdio};
+
+    /// A directory with the files of a version 1 freezer, as a user without privileges meets them.
+    fn freezer(name: &str, procs: &str, mode: u32) -> (tempfile::TempDir, Paths) {
+        let directory = tempfile::Builder::new().prefix(name).tempdir().unwrap();
+        rustix::fs::chmod(directory.path(), rustix::fs::Mode::from_raw_mode(0o755)).unwrap();
+        let file = |name: &str, text: &str, mode: u32| {
+            files::create_new(directory.path().join(name), text.as_bytes(), 0o666).unwrap();
+            rustix::fs::chmod(directory.path().join(name), rustix::fs::Mode::from_raw_mode(mode)).unwrap();
+        };
+        file("freezer.state", "THAWED", mode);
+        file("cgroup.procs", procs, 0o644);
+        let path = directory.path().to_owned();
+        let hierarchy = Hierarchy { name: "freezer".to_owned(), mount: path.clone(), directory: path };
+        (directory, Paths { hierarchies: vec![hierarchy], ..Paths::default() })
+    }
+
+    fn as_nobody(act: impl FnOnce() -> Result<()>) -> String {
+        let outcome = in_child(|| {
+            let drop = || credentials::set_groups(&[]).and_then(|()| credentials::set_gid(65534));
+            drop().and_then(|()| credentials::set_uid(65534)).map_err(|error| error.to_string())?;
+            match act() {
+                Ok(()) => Ok("done".to_owned()),
+                Err(error) => Ok(format!("{error:#}")),
+            }
+        });
+        outcome.unwrap()
+    }
+
+    #[test]
+    fn a_version_1_cgroup_is_thawed_whatever_goes_wrong_while_it_is_frozen() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root, to become somebody who may not");
+            return;
+        }
+        // Somebody else's process: it may not be signalled. A decoy, which nothing else is done to.
+        let mut decoy = Command::new("/bin/sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
+        let (directory, paths) = freezer("kill", &format!("{}\n", decoy.id()), 0o666);
+        let said = as_nobody(|| paths.kill());
+        let state = files::read_text(directory.path().join("freezer.state")).unwrap();
+        decoy.kill().unwrap();
+        decoy.wait().unwrap();
+        assert!(said.contains("pidfd_send_signal 9: operation not permitted"), "{said}");
+        assert_eq!(state, "THAWED", "after a signal that was refused");
+        // The state cannot be read back.
+        let (directory, paths) = freezer("freeze", "", 0o222);
+        let said = as_nobody(|| paths.freeze());
+        assert!(said.contains("freezer.state: permission denied"), "{said}");
+        let state = files::read_text(directory.path().join("freezer.state")).unwrap();
+        assert_eq!(state, "THAWED", "after a freeze that failed");
     }
 }

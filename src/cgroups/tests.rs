@@ -268,6 +268,35 @@ fn an_update_changes_all_or_nothing() {
 }
 
 #[test]
+fn device_rules_that_are_refused_half_way_are_put_back() {
+    for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
+        let before = r#"{"pids":{"limit":9},"devices":[{"allow":false,"access":"rwm"}]}"#;
+        let made = planned(&host, "half-way", before).unwrap().make().unwrap();
+        let paths = made.paths().clone();
+        let devices = paths.v1("devices").unwrap().directory.clone();
+        let list = || crate::sys::files::read_text(devices.join("devices.list")).unwrap();
+        // What the cgroup above may not do, none below it may.
+        cgroupfs::write(&devices.parent().unwrap().join("devices.deny"), "c 1:11 rwm").unwrap();
+        let then = list();
+        let wanted = r#"{"pids":{"limit":30},"devices":[{"allow":false,"access":"rwm"},
+            {"allow":true,"type":"c","major":10,"minor":229,"access":"rw"},
+            {"allow":true,"type":"c","major":1,"minor":11,"access":"rwm"}]}"#;
+        let own = OwnCgroups::new();
+        let error = update(&paths, &serde_json::from_str(wanted).unwrap(), &own).unwrap().apply().unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("nothing was changed: linux.resources.devices: write \"c 1:11 rwm\""), "{error}");
+        let sorted = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(&list()), sorted(&then));
+        assert_eq!(cgroupfs::read(&paths.v1("pids").unwrap().directory.join("pids.max")).unwrap().trim(), "9");
+        made.undo().unwrap();
+    }
+}
+
+#[test]
 fn a_memory_limit_below_the_usage_is_refused_with_both_numbers() {
     for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
         let made = planned(&host, "below", r#"{"memory":{"limit":67108864}}"#).unwrap().make().unwrap();

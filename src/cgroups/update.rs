@@ -10,7 +10,7 @@ use super::path::{OwnCgroups, Paths};
 use super::plan::available;
 use super::resources;
 use super::scope;
-use super::sheet::{Sheet, Version, Write};
+use super::sheet::{Absent, Sheet, Version, Write};
 use super::unit::{self, Value};
 use crate::config::{Memory, Resources};
 use crate::sys::{Errno, cgroupfs, files};
@@ -125,6 +125,13 @@ struct Former {
     value: String,
 }
 
+/// What has been changed so far, as it was before.
+#[derive(Default)]
+struct Before {
+    values: Vec<Former>,
+    devices: Option<attach::Former>,
+}
+
 impl Update<'_> {
     /// Remarks on fields that have no effect on this host, and why.
     pub fn notes(&self) -> &[String] {
@@ -133,20 +140,24 @@ impl Update<'_> {
 
     /// Writes everything, or puts the former values back and says which write failed.
     pub fn apply(&self) -> Result<()> {
-        let mut former = Vec::new();
-        let Err(error) = self.write_all(&mut former) else { return Ok(()) };
-        let mut stuck = put_back(former);
-        stuck.retain(|file| !file.is_empty());
+        let mut before = Before::default();
+        let Err(error) = self.write_all(&mut before) else { return Ok(()) };
+        let mut stuck = put_back(before.values);
+        if let Some(Err(lost)) = before.devices.map(|devices| attach::put_back(self.paths, &devices)) {
+            stuck.push(format!("linux.resources.devices ({lost:#})"));
+        }
         match stuck.is_empty() {
             true => Err(error.context("nothing was changed")),
             false => Err(error.context(format!("these could not be put back: {}", stuck.join(", ")))),
         }
     }
 
-    fn write_all(&self, former: &mut Vec<Former>) -> Result<()> {
+    /// systemd comes last: it takes all of its properties or none, and what it has taken it would write again at its next
+    /// reload.
+    fn write_all(&self, before: &mut Before) -> Result<()> {
         let mut again = Vec::new();
         for write in &self.sheet.writes {
-            former.extend(self.former(write));
+            before.values.extend(self.former(write));
             match put(self.paths, write) {
                 Err(e) if refers_to_others(&e) && self.sheet.writes.len() > 1 => again.push(write),
                 other => self.explained(write, other)?,
@@ -156,6 +167,7 @@ impl Update<'_> {
             self.explained(write, put(self.paths, write))?;
         }
         if let Some(rules) = &self.devices {
+            before.devices = attach::former(self.paths)?;
             attach::change(self.paths, rules)?;
         }
         self.tell_systemd()
@@ -170,9 +182,16 @@ impl Update<'_> {
 
     /// What the file of a write says now; none for one that cannot be read, as it cannot be restored either.
     fn former(&self, write: &Write) -> Option<Former> {
-        let path = directory_of(self.paths, write)?.join(&write.file);
-        let text = files::read_text(&path).ok()?;
-        Some(Former { value: former_value(&write.file, &text, &write.value)?, path })
+        let directory = directory_of(self.paths, write)?;
+        let of = |file: &str, value: &str| {
+            let path = directory.join(file);
+            let text = files::read_text(&path).ok()?;
+            Some(Former { value: former_value(file, &text, value)?, path })
+        };
+        match &write.absent {
+            Absent::Instead(file, value) => of(&write.file, &write.value).or_else(|| of(file, value)),
+            _ => of(&write.file, &write.value),
+        }
     }
 
     fn explained(&self, write: &Write, result: crate::sys::Result<()>) -> Result<()> {
@@ -233,6 +252,7 @@ impl std::fmt::Display for Update<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroups::Hierarchy;
 
     #[test]
     fn a_file_is_restored_by_the_line_that_the_write_changed() {
@@ -259,6 +279,30 @@ mod tests {
         ] {
             assert_eq!(former_value(file, text, value).as_deref(), expected, "{file} {value}");
         }
+    }
+
+    #[test]
+    fn a_file_that_was_written_in_the_place_of_another_gets_its_value_back_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let hierarchies = ["blkio", "net_cls"].map(|name| Hierarchy {
+            name: name.to_owned(),
+            mount: directory.path().to_owned(),
+            directory: directory.path().join(name),
+        });
+        hierarchies
+            .iter()
+            .for_each(|h| rustix::fs::mkdir(&h.directory, rustix::fs::Mode::from_raw_mode(0o755)).unwrap());
+        let file = directory.path().join("blkio/blkio.weight");
+        files::create_new(&file, b"500", 0o644).unwrap();
+        let paths = Paths { hierarchies: hierarchies.to_vec(), ..Paths::default() };
+        let wanted = serde_json::from_str(r#"{"blockIO":{"weight":700},"network":{"classID":1}}"#).unwrap();
+        let own = OwnCgroups::new();
+        let error = update(&paths, &wanted, &own).unwrap().apply().unwrap_err();
+        assert!(
+            format!("{error:#}").contains("nothing was changed: linux.resources.network.classID: open "),
+            "{error:#}"
+        );
+        assert_eq!(files::read_text(&file).unwrap(), "500");
     }
 
     #[test]

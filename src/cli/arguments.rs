@@ -66,7 +66,7 @@ pub(super) fn number<T: FromStr>(long: &str, text: &str) -> Result<T> {
 /// An unknown flag, a flag without its value, a wrong number of arguments.
 pub(super) fn command(command: &Command, words: &[String]) -> Result<Given> {
     let hint = |e: anyhow::Error| anyhow!("{e}; hint: ocicat {} --help", command.name);
-    let until_first = command.positionals.rest.is_some();
+    let until_first = command.positionals.ends_flags();
     let (mut given, used) = flags(command.flags, words, until_first).map_err(hint)?;
     if given.help {
         return Ok(given);
@@ -239,6 +239,8 @@ mod tests {
             ("exec web ls -- x", " | web ls -- x"),
             ("exec -- web ls", " | web ls"),
             ("exec --process p.json --detach web", "process=p.json detach=true | web"),
+            ("stats web --no-stream db", "no-stream=true | web db"),
+            ("stats --interval 2s", "interval=2s | "),
             ("ps --format json web", "format=json | web"),
             ("ps web -ef --forest", " | web -ef --forest"),
             ("delete -f web", "force=true | web"),

@@ -59,7 +59,8 @@ pub struct Positionals {
     pub required: &'static [&'static str],
     /// The name of one more that may be there.
     pub optional: Option<&'static str>,
-    /// The name of any number of further ones; flags then end at the first argument that is not one.
+    /// The name of any number of further ones. Behind a required one they are another program's, and flags end at the first
+    /// argument that is not one.
     pub rest: Option<&'static str>,
 }
 
@@ -68,6 +69,11 @@ impl Positionals {
     pub const NONE: Positionals = Positionals { required: &[], optional: None, rest: None };
     /// The id of a container and nothing else.
     pub const ID: Positionals = Positionals { required: &["container-id"], optional: None, rest: None };
+
+    /// True when what looks like a flag behind the first argument is none of ours.
+    pub const fn ends_flags(&self) -> bool {
+        self.rest.is_some() && !self.required.is_empty()
+    }
 }
 
 /// A command of the runtime.

@@ -50,6 +50,7 @@ pub fn definition(command: &Command) -> clap::Command {
 fn meaning(positional: &str) -> &'static str {
     match positional {
         "container-id" => "the id of the container",
+        "container-ids" => "the ids of containers (default: all that run)",
         "signal" => "a number, or a name with or without SIG",
         "command" => "the program and its arguments",
         _ => "options of ps(1)",

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod command;
+mod duration;
 mod exit;
 mod globals;
 mod help;
@@ -11,17 +12,20 @@ mod help;
 pub mod image;
 mod log;
 mod output;
+mod screen;
 
 mod check;
 mod checkpoint;
 mod create;
 mod delete;
+mod doctor;
 mod events;
 mod exec;
 mod features;
 mod kill;
 mod list;
 mod pause;
+mod plan;
 mod ps;
 mod restore;
 mod resume;
@@ -29,7 +33,9 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod update;
+mod wait;
 
 pub use exit::Ended;
 pub use help::{definition, program};
@@ -45,6 +51,7 @@ pub const COMMANDS: &[Command] = &[
     start::COMMAND,
     run::COMMAND,
     state::COMMAND,
+    wait::COMMAND,
     kill::COMMAND,
     delete::COMMAND,
     exec::COMMAND,
@@ -56,9 +63,12 @@ pub const COMMANDS: &[Command] = &[
     events::COMMAND,
     checkpoint::COMMAND,
     restore::COMMAND,
+    stats::COMMAND,
     spec::COMMAND,
     features::COMMAND,
     check::COMMAND,
+    plan::COMMAND,
+    doctor::COMMAND,
 ];
 
 /// One call of the runtime: what the function of a command gets.

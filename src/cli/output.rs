@@ -9,11 +9,28 @@ use serde::Serialize;
 /// # Errors
 /// Anything but a closed pipe.
 pub(super) fn text(text: &str) -> Result<()> {
+    // `ocicat list | head -1`
+    stream(text).map(drop)
+}
+
+/// Writes text and tells whether anybody reads on.
+///
+/// # Errors
+/// As [`text`].
+pub(super) fn stream(text: &str) -> Result<bool> {
     match files::write_fd(rustix::stdio::stdout(), text.as_bytes()) {
-        // `ocicat list | head -1`
-        Err(sys::Error { errno: sys::Errno(libc::EPIPE), .. }) => Ok(()),
-        other => Ok(other.map_err(|e| sys::Error { call: "write to standard output".to_owned(), ..e })?),
+        Ok(()) => Ok(true),
+        Err(sys::Error { errno: sys::Errno(libc::EPIPE), .. }) => Ok(false),
+        Err(error) => Err(sys::Error { call: "write to standard output".to_owned(), ..error }.into()),
     }
+}
+
+/// Writes a value as JSON on one line and tells whether anybody reads on.
+///
+/// # Errors
+/// As [`text`].
+pub(super) fn json_stream(value: &impl Serialize) -> Result<bool> {
+    stream(&(serde_json::to_string(value)? + "\n"))
 }
 
 /// Writes a value as indented JSON with a line end.
@@ -52,6 +69,30 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A number of bytes for a person, in units of 1024: `1.2MiB`.
+pub(super) fn binary(count: u64) -> String {
+    scaled(count, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+}
+
+/// A number of bytes for a person, in units of 1000: `1.2kB`.
+pub(super) fn decimal(count: u64) -> String {
+    scaled(count, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
+fn scaled(count: u64, step: f64, units: &[&str]) -> String {
+    let mut value = count as f64;
+    let mut unit = units.iter();
+    let mut name = unit.next().copied().unwrap_or_default();
+    while value >= step
+        && let Some(next) = unit.next()
+    {
+        value /= step;
+        name = next;
+    }
+    let text = if value < 99.95 { format!("{value:.1}") } else { format!("{value:.0}") };
+    format!("{}{name}", text.strip_suffix(".0").unwrap_or(&text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +109,19 @@ mod tests {
              web                  4711        running\n\
              a-much-longer-name   0           stopped\n"
         );
+    }
+
+    #[test]
+    fn sizes_have_at_most_one_digit_behind_the_point() {
+        for (count, with_1024, with_1000) in [
+            (0, "0B", "0B"),
+            (1023, "1023B", "1kB"),
+            (1536, "1.5KiB", "1.5kB"),
+            (67_108_864, "64MiB", "67.1MB"),
+            (1_258_291_200, "1.2GiB", "1.3GB"),
+            (u64::MAX, "16EiB", "18.4EB"),
+        ] {
+            assert_eq!((binary(count).as_str(), decimal(count).as_str()), (with_1024, with_1000), "{count}");
+        }
     }
 }

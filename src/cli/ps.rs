@@ -12,8 +12,8 @@ use std::process::Command as Program;
 pub(super) const COMMAND: Command = Command {
     name: "ps",
     about: "Lists the processes of a container",
-    details: "The table is that of ps(1), called with the options that follow the id (default -ef), without the processes that \
-              are not in the container.",
+    details: "The table is that of ps(1), called with the options that follow the id (default -ef; on a terminal a table with \
+              the age of each process), without the processes that are not in the container.",
     positionals: Positionals { required: &["container-id"], optional: None, rest: Some("ps options") },
     flags: &[FORMAT],
     examples: &[
@@ -36,10 +36,20 @@ fn run(invocation: &Invocation) -> Result<Ended> {
     Ok(Ended::Done)
 }
 
+/// For people. Each column that has a name of its own needs an option of its own.
+const AGES: &[&str] = &["-e", "-o", "user,pid,ppid,pcpu,rss", "-o", "etime=AGE", "-o", "args"];
+
 /// What ps(1) of the host says about every process.
 fn host_table(options: &[String]) -> Result<String> {
-    let default = ["-ef".to_owned()];
-    let options = if options.is_empty() { &default } else { options };
+    if options.is_empty() && rustix::termios::isatty(rustix::stdio::stdout()) {
+        // Another ps(1) than that of procps may not know these.
+        return said_by_ps(AGES).or_else(|_| said_by_ps(&["-ef"]));
+    }
+    let given: Vec<&str> = options.iter().map(String::as_str).collect();
+    said_by_ps(if given.is_empty() { &["-ef"] } else { &given })
+}
+
+fn said_by_ps(options: &[&str]) -> Result<String> {
     let run = Program::new("ps").args(options).output().asked(|| "run ps".to_owned());
     let said = run.map_err(|e| anyhow!("{e}; hint: install procps, or use --format json"))?;
     if !said.status.success() {

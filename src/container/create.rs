@@ -167,6 +167,7 @@ pub(super) fn first_record(
         streams: streams::own(config),
         checkpointed: false,
         time_namespace: false,
+        exit: None,
     })
 }
 

@@ -22,11 +22,12 @@ pub struct Event {
     pub data: Option<Stats>,
 }
 
-/// Tells each event to `tell`; returns when the container has ended, or after one set of statistics.
+/// Tells each event to `tell`, which answers whether it wants more; returns when the container has ended, or after one set of
+/// statistics.
 ///
 /// # Errors
 /// The container does not run, its cgroup cannot be read, or `tell` fails.
-pub fn events(runtime: &Runtime, request: &Events, tell: &mut dyn FnMut(&Event) -> Result<()>) -> Result<()> {
+pub fn events(runtime: &Runtime, request: &Events, tell: &mut dyn FnMut(&Event) -> Result<bool>) -> Result<()> {
     let found = find::look(runtime, &request.id)?;
     if matches!(found.status, Status::Stopped | Status::Creating) {
         bail!("container not running: {} is {}", request.id, found.status);
@@ -38,13 +39,15 @@ pub fn events(runtime: &Runtime, request: &Events, tell: &mut dyn FnMut(&Event) 
         Ok(Event { kind: "stats", id: request.id.clone(), data: Some(paths.stats(Some(pid as u32))?) })
     };
     if request.once {
-        return tell(&stats(paths)?);
+        return tell(&stats(paths)?).map(drop);
     }
     let mut watch = paths.oom_watch()?;
     let mut next = Instant::now();
     loop {
         if Instant::now() >= next {
-            tell(&stats(paths)?)?;
+            if !tell(&stats(paths)?)? {
+                return Ok(());
+            }
             next += request.interval;
         }
         let heard = match &mut watch {
@@ -55,8 +58,8 @@ pub fn events(runtime: &Runtime, request: &Events, tell: &mut dyn FnMut(&Event) 
             },
         };
         match heard {
-            Heard::Oom => tell(&Event { kind: "oom", id: request.id.clone(), data: None })?,
-            Heard::Nothing => {}
+            Heard::Oom if !tell(&Event { kind: "oom", id: request.id.clone(), data: None })? => return Ok(()),
+            Heard::Oom | Heard::Nothing => {}
             Heard::Removed | Heard::Other => return Ok(()),
         }
     }

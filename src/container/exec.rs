@@ -67,7 +67,7 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
     }
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal };
-    supervisor.supervise(&spawned.child.pidfd, spawned.child.pid, options)
+    Ok(supervisor.supervise(&spawned.child.pidfd, spawned.child.pid, options)?.code())
 }
 
 /// Kills and reaps: a dead process that nobody reaps keeps the container's pid namespace, and so its init, from ending.

@@ -1,6 +1,7 @@
 //! The record of a container: what it takes to find and to take back everything that exists because of it.
 //! How it is stored is the business of `store`.
 
+use super::exit::Exit;
 use crate::cgroups;
 use crate::sys::{files, pidfd};
 use anyhow::Result;
@@ -50,6 +51,9 @@ pub struct Record {
     /// criu has put it into a time namespace that config.json does not name; `exec` enters that too.
     #[serde(default)]
     pub time_namespace: bool,
+    /// How it ended, once somebody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
 }
 
 /// A process for good: its number alone may come to name another one.
@@ -82,6 +86,19 @@ impl Identity {
         let fd = pidfd::open(self.pid).ok()?;
         self.is_alive().then_some(fd)
     }
+
+    /// Opens the process also when it has ended and its parent has not reaped it yet.
+    pub fn open_unreaped(&self) -> Option<OwnedFd> {
+        let fd = pidfd::open(self.pid).ok()?;
+        pidfd::stat(self.pid).is_ok_and(|(_, start)| start == self.start).then_some(fd)
+    }
+
+    /// How the process ended, of which `process` is the pidfd. Its parent may reap it at any moment: before that /proc
+    /// tells, and after it the pidfd does (Linux 6.15).
+    pub fn ended(&self, process: &OwnedFd) -> Option<pidfd::Ended> {
+        let unreaped = || pidfd::unreaped(self.pid).filter(|(start, _)| *start == self.start).map(|(_, ended)| ended);
+        pidfd::exit_info(process).or_else(unreaped).or_else(|| pidfd::exit_info(process))
+    }
 }
 
 /// The id of this boot; empty where procfs does not tell.
@@ -104,6 +121,9 @@ pub struct Amendment {
     /// A restore has put it into a time namespace.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub time_namespace: bool,
+    /// How it ended. Several may find out at the same time: the first one is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
 }
 
 impl Record {
@@ -113,6 +133,9 @@ impl Record {
         self.cgroups = amendment.cgroups.or(self.cgroups.take());
         self.checkpointed |= amendment.checkpointed;
         self.time_namespace |= amendment.time_namespace;
+        // A restored container has another first process, which has not ended.
+        let former = self.exit.take().filter(|_| amendment.init.is_none());
+        self.exit = former.or(amendment.exit);
     }
 
     #[cfg(test)]
@@ -134,6 +157,7 @@ impl Record {
             streams: Vec::new(),
             checkpointed: false,
             time_namespace: false,
+            exit: None,
         }
     }
 

@@ -45,9 +45,9 @@ pub fn restore(runtime: &Runtime, request: &Restore) -> Result<i32> {
     let Some(supervisor) = supervisor else { return Ok(0) };
     restored.directory.unlock()?;
     let options = signals::Options { terminal: restored.terminal };
-    let code = supervisor.supervise(&restored.init, restored.pid, options);
+    let ended = supervisor.supervise(&restored.init, restored.pid, options);
     delete::destroy_own(&restored.record, &restored.directory, &restored.config);
-    code
+    Ok(ended?.code())
 }
 
 /// A container that was just restored.
@@ -300,6 +300,7 @@ impl Attempt<'_> {
             cgroups: Some(paths.clone()).filter(|paths| first.cgroups.as_ref() != Some(paths)),
             checkpointed: false,
             time_namespace: moved && !named.makes(Namespace::Time) && !named.joins(Namespace::Time),
+            exit: None,
         })
     }
 

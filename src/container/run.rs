@@ -1,6 +1,7 @@
 //! `run`: create, start and, in the foreground, look after the container until it ends.
 
 use super::create::{self, Made, Mode};
+use super::exit::Exit;
 use super::status::{self, Status};
 use super::{Run, Runtime, delete, start};
 use crate::process::{failure, signals};
@@ -24,11 +25,12 @@ pub fn run(runtime: &Runtime, request: &Run) -> Result<i32> {
     }
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal };
-    let code = supervisor.supervise(&made.spawned.child.pidfd, made.spawned.child.pid, options);
-    if !request.keep || code.is_err() {
-        delete::destroy_made(&made);
+    let ended = supervisor.supervise(&made.spawned.child.pidfd, made.spawned.child.pid, options);
+    match &ended {
+        Ok(ended) if request.keep => Exit::now(&made.record, Some(*ended)).keep(&made.directory),
+        _ => delete::destroy_made(&made),
     }
-    code
+    Ok(ended?.code())
 }
 
 /// Waits for the execve and runs the poststart hooks.

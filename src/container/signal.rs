@@ -72,6 +72,19 @@ fn real_time(name: &str) -> Option<i32> {
     REAL_TIME.contains(&number).then_some(number)
 }
 
+/// The name that `number` takes, with SIG.
+pub fn name(number: i32) -> String {
+    let (first, last) = (*REAL_TIME.start(), *REAL_TIME.end());
+    match NAMES.iter().find(|(_, known)| *known == number) {
+        Some((name, _)) => format!("SIG{name}"),
+        None if number == first => "SIGRTMIN".to_owned(),
+        None if (first..first + 16).contains(&number) => format!("SIGRTMIN+{}", number - first),
+        None if number == last => "SIGRTMAX".to_owned(),
+        None if REAL_TIME.contains(&number) => format!("SIGRTMAX-{}", last - number),
+        None => format!("signal {number}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +108,21 @@ mod tests {
         ] {
             assert_eq!(number(text).ok(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_is_one_that_is_taken() {
+        for (signal, expected) in [
+            (9, "SIGKILL"),
+            (17, "SIGCHLD"),
+            (34, "SIGRTMIN"),
+            (37, "SIGRTMIN+3"),
+            (63, "SIGRTMAX-1"),
+            (64, "SIGRTMAX"),
+        ] {
+            assert_eq!(name(signal), expected);
+            assert_eq!(number(expected).ok(), Some(signal));
+        }
+        assert_eq!(name(32), "signal 32");
     }
 }

@@ -1,7 +1,7 @@
 //! `state`, `list` and `ps`: what is, read from facts.
 
 use super::status::{self, State};
-use super::{Runtime, find, store};
+use super::{Runtime, exit, find, store};
 use anyhow::Result;
 
 /// The state of one container.
@@ -10,7 +10,7 @@ use anyhow::Result;
 /// `container does not exist`.
 pub fn state(runtime: &Runtime, id: &str) -> Result<State> {
     let found = find::look(runtime, id)?;
-    Ok(status::state(&found.record, found.status))
+    Ok(State { exit: exit::look(&found), ..status::state(&found.record, found.status) })
 }
 
 /// The states of all containers, by id; one that vanishes meanwhile is left out.

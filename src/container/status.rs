@@ -1,5 +1,6 @@
 //! The status of a container, derived from facts and never stored: what is stored can be wrong after a kill.
 
+use super::exit::Exit;
 use super::record::Record;
 use super::store::{self, Directory};
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// Name of the user who made the container, or the uid where it has no name.
     pub owner: String,
+    /// How it ended, of a container that has stopped. The specification's document has no such field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
 }
 
 /// Looks at the facts.
@@ -78,6 +82,7 @@ pub fn state(record: &Record, status: Status) -> State {
         created: record.created.clone(),
         annotations: record.annotations.clone(),
         owner: owner_name(record.owner),
+        exit: None,
     }
 }
 

@@ -86,7 +86,7 @@ const ROOTED: &[Step] = &[
 
 /// Runs init in a fresh clone; never returns.
 pub fn main(plan: &Plan, given: Given<'_>, end: &ChildEnd) -> ! {
-    let number = if plan.create_container.is_empty() && plan.start_container.is_empty() {
+    let number = if plan.hooks.create_container.is_empty() && plan.hooks.start_container.is_empty() {
         0
     } else {
         proc::own_number_on_host().unwrap_or(0)
@@ -209,11 +209,11 @@ impl Init<'_> {
     }
 
     fn start_container_hooks(&self) -> Result<()> {
-        if self.plan.start_container.is_empty() {
+        if self.plan.hooks.start_container.is_empty() {
             return Ok(());
         }
         let state = (self.given.state)(self.number);
-        hooks::run(&self.plan.start_container, "hooks.startContainer", &state, &self.plan.hook_output)
+        hooks::run(&self.plan.hooks.start_container, "hooks.startContainer", &state, &self.plan.hook_output)
     }
 
     /// A container without `process` only lives until it is deleted.
@@ -308,9 +308,9 @@ fn write_sysctl(init: &mut Init<'_>) -> Result<()> {
 }
 
 fn create_container_hooks(init: &mut Init<'_>) -> Result<()> {
-    if init.plan.create_container.is_empty() {
+    if init.plan.hooks.create_container.is_empty() {
         return Ok(());
     }
     let state = (init.given.state)(init.number);
-    hooks::run(&init.plan.create_container, "hooks.createContainer", &state, &init.plan.hook_output)
+    hooks::run(&init.plan.hooks.create_container, "hooks.createContainer", &state, &init.plan.hook_output)
 }

@@ -5,7 +5,7 @@ use super::{
     capabilities, credentials, descriptors, execute, keyring, landlock, limits, lsm, memory_policy, personality,
     scheduling, sysctl, terminal,
 };
-use crate::config::{Config, Hook, Process};
+use crate::config::{Config, Hook, Hooks, Process};
 use crate::host::Host;
 use crate::{namespaces, rootfs, seccomp};
 use anyhow::Result;
@@ -99,13 +99,13 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Plan {
+    /// The lines of what is set before the program is waited for.
+    fn show_setting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(adjustment) = self.oom_score_adj {
             writeln!(f, "oom_score_adj {adjustment}")?;
         }
-        let optional: [Option<&dyn fmt::Display>; 5] = [
-            self.terminal.as_ref().map(|p| p as _),
+        let optional: [Option<&dyn fmt::Display>; 4] = [
             self.keyring.as_ref().map(|p| p as _),
             self.personality.as_ref().map(|p| p as _),
             self.memory_policy.as_ref().map(|p| p as _),
@@ -119,6 +119,11 @@ impl fmt::Display for Plan {
         if self.no_new_privileges {
             writeln!(f, "no_new_privs")?;
         }
+        Ok(())
+    }
+
+    /// The lines of the last moments before the program.
+    fn show_execute(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(landlock) = &self.landlock {
             write!(f, "{landlock}")?;
         }
@@ -126,6 +131,14 @@ impl fmt::Display for Plan {
             writeln!(f, "seccomp filter, {} instructions", seccomp.program.0.len())?;
         }
         write!(f, "{}", self.execute)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.terminal.iter().try_for_each(|terminal| write!(f, "{terminal}"))?;
+        self.show_setting(f)?;
+        self.show_execute(f)
     }
 }
 
@@ -138,10 +151,8 @@ pub struct Init {
     pub domainname: Option<String>,
     pub sysctl: sysctl::Plan,
     pub network: namespaces::net::Plan,
-    /// Hooks in the container's namespaces, before pivot_root.
-    pub create_container: Vec<Hook>,
-    /// Hooks in the container, before the program.
-    pub start_container: Vec<Hook>,
+    /// Those of `createContainer` and `startContainer` are init's to run, the others are the runtime's.
+    pub hooks: Hooks,
     pub hook_output: super::hooks::Output,
     /// The parent has hooks to run in the runtime's namespace, or devices to move in, or must know that init's hooks begin:
     /// from then on a failure runs the poststop hooks.
@@ -171,8 +182,7 @@ pub fn init(
         parent_has_work: !network.devices.is_empty()
             || [&hooks.prestart, &hooks.create_runtime, &hooks.create_container].iter().any(|hooks| !hooks.is_empty()),
         network,
-        create_container: hooks.create_container,
-        start_container: hooks.start_container,
+        hooks,
         hook_output: super::hooks::Output {
             stdout: annotation("run.oci.hooks.stdout"),
             stderr: annotation("run.oci.hooks.stderr"),
@@ -192,9 +202,27 @@ impl fmt::Display for Init {
         if let Some(name) = &self.domainname {
             writeln!(f, "domainname {name}")?;
         }
-        write!(f, "{}{}{}", self.rootfs, self.sysctl, self.network)?;
-        self.process.as_ref().map_or(Ok(()), |process| write!(f, "{process}"))
+        self.rootfs.show_build(f)?;
+        // The container's own devpts has it.
+        let terminal = self.process.as_ref().and_then(|process| process.terminal.as_ref());
+        terminal.iter().try_for_each(|terminal| write!(f, "{terminal}"))?;
+        write!(f, "{}{}", self.sysctl, self.network)?;
+        let hooks = &self.hooks;
+        show_hooks(f, "prestart", &hooks.prestart)?;
+        show_hooks(f, "createRuntime", &hooks.create_runtime)?;
+        show_hooks(f, "createContainer", &hooks.create_container)?;
+        self.rootfs.show_finish(f)?;
+        let Some(process) = &self.process else { return Ok(()) };
+        process.show_setting(f)?;
+        writeln!(f, "wait for start")?;
+        show_hooks(f, "startContainer", &hooks.start_container)?;
+        process.show_execute(f)?;
+        show_hooks(f, "poststart", &hooks.poststart)
     }
+}
+
+fn show_hooks(f: &mut fmt::Formatter<'_>, kind: &str, hooks: &[Hook]) -> fmt::Result {
+    hooks.iter().try_for_each(|hook| writeln!(f, "hook {kind} {}", hook.path.display()))
 }
 
 impl Init {

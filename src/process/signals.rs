@@ -1,7 +1,8 @@
-//! Foreground `run` and `exec`: passes signals on, relays the terminal, reaps, and answers with the exit code.
+//! Foreground `run` and `exec`: passes signals on, relays the terminal, reaps, and answers with how the process ended.
 
 use crate::process::relay::{Relay, Stream};
-use crate::sys::{Asked, children, pidfd, signals};
+use crate::sys::pidfd::{self, Ended};
+use crate::sys::{Asked, children, signals};
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::OwnedFd;
@@ -31,8 +32,8 @@ impl Supervisor {
         Ok(Supervisor { signals: signals::descriptor(all)? })
     }
 
-    /// Looks after `pid` until it ends: its exit code, or 128 and the signal that ended it.
-    pub fn supervise(self, pidfd: &OwnedFd, pid: i32, options: Options) -> Result<i32> {
+    /// Looks after `pid` until it ends.
+    pub fn supervise(self, pidfd: &OwnedFd, pid: i32, options: Options) -> Result<Ended> {
         let mut relay = options.terminal.map(Relay::new).transpose()?;
         loop {
             let ready = self.wait(pidfd, relay.as_ref())?;
@@ -46,12 +47,12 @@ impl Supervisor {
                 break;
             }
         }
-        let code = pidfd::reap(pidfd).context("wait for the container's process")?.code();
+        let ended = pidfd::reap(pidfd).context("wait for the container's process")?;
         if let Some(relay) = &mut relay {
             relay.drain();
         }
         reap_others(pid);
-        Ok(code)
+        Ok(ended)
     }
 
     fn wait(&self, pidfd: &OwnedFd, relay: Option<&Relay>) -> Result<Ready> {
@@ -141,8 +142,8 @@ mod tests {
                 rustix::process::kill_process(own, rustix::process::Signal::from_named_raw(*signal).unwrap()).unwrap();
             }
             let pidfd = pidfd::open(shell).unwrap();
-            let code = supervisor.supervise(&pidfd, shell, Options::default()).map_err(|e| format!("{e:#}"))?;
-            Ok(code.to_string())
+            let ended = supervisor.supervise(&pidfd, shell, Options::default()).map_err(|e| format!("{e:#}"))?;
+            Ok(ended.code().to_string())
         });
         said.unwrap()
     }
@@ -183,8 +184,8 @@ mod tests {
             });
             drop(terminal.slave);
             let pidfd = pidfd::open(shell).unwrap();
-            let code = supervisor.supervise(&pidfd, shell, Options { terminal: Some(terminal.master) });
-            Ok(code.map_err(text)?.to_string())
+            let ended = supervisor.supervise(&pidfd, shell, Options { terminal: Some(terminal.master) });
+            Ok(ended.map_err(text)?.code().to_string())
         });
         drop(stdout);
         let out = String::from_utf8(crate::sys::files::read_fd(&read, 1 << 22).unwrap()).unwrap();

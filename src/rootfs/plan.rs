@@ -197,8 +197,9 @@ fn keep_what_is_built_upon(mounts: &mut [Entry], devices: Option<&Devices>) {
     }
 }
 
-impl std::fmt::Display for Plan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Plan {
+    /// The lines of what is done while the host's tree is in sight; the hooks of the runtime's namespace come after it.
+    pub fn show_build(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.switch {
             Switch::Chroot => writeln!(f, "root {}: a private tree, attached nowhere", self.root.display())?,
             _ => {
@@ -207,9 +208,11 @@ impl std::fmt::Display for Plan {
             }
         }
         self.mounts.iter().try_for_each(|entry| writeln!(f, "{entry}"))?;
-        if let Some(devices) = &self.devices {
-            write!(f, "{devices}")?;
-        }
+        self.devices.iter().try_for_each(|devices| write!(f, "{devices}"))
+    }
+
+    /// The lines of the switch to the new root, and of what comes after it.
+    pub fn show_finish(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.switch {
             Switch::Pivot => writeln!(f, "pivot_root")?,
             Switch::Move => writeln!(f, "move the root over /, chroot")?,
@@ -228,5 +231,12 @@ impl std::fmt::Display for Plan {
             writeln!(f, "root: read-only")?;
         }
         Ok(())
+    }
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.show_build(f)?;
+        self.show_finish(f)
     }
 }

@@ -109,3 +109,26 @@ impl std::fmt::Display for Plan {
         write!(f, "{}{}", self.cgroups, self.init)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_of_the_default_bundle_reads_in_order() {
+        let config = Config::starter(true).unwrap();
+        let request = Request {
+            config: &config,
+            host: &Host::modern(),
+            bundle: Path::new("/bundle"),
+            id: "web",
+            driver: cgroups::Driver::Cgroupfs,
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+            variable: &|_| None,
+        };
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/default.plan");
+        assert_eq!(plan(&request).unwrap().to_string(), crate::sys::files::read_text(golden).unwrap());
+    }
+}

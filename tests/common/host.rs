@@ -41,6 +41,25 @@ pub fn v1(controller: &str) -> bool {
     hierarchies().iter().any(|(names, _)| names.split(',').any(|name| name == controller))
 }
 
+/// Whether this controller counts and limits here, in whichever version.
+pub fn limits(controller: &str) -> bool {
+    let unified = hierarchies().into_iter().find(|(names, _)| names.is_empty());
+    let listed = unified.and_then(|(_, at)| fs::read_to_string(at.join("cgroup.controllers")).ok()).unwrap_or_default();
+    v1(controller) || listed.split_whitespace().any(|name| name == controller)
+}
+
+/// Whether the stalls of a cgroup are counted: the kernel does so in cgroup2 only.
+pub fn pressure(kind: &str) -> bool {
+    let unified = hierarchies().into_iter().find(|(names, _)| names.is_empty());
+    let cgroups = unified.and_then(|(_, at)| fs::read_dir(at).ok()).into_iter().flatten().flatten();
+    cgroups.map(|entry| entry.path().join(format!("{kind}.pressure"))).any(|file| file.exists())
+}
+
+/// Whether memory can be swapped out here.
+pub fn has_swap() -> bool {
+    fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1)
+}
+
 /// All directories of this cgroup that exist.
 pub fn cgroup_dirs(path: &str) -> Vec<PathBuf> {
     let below = path.trim_start_matches('/');

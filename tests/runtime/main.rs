@@ -29,3 +29,6 @@ mod process;
 mod rootless;
 mod signals;
 mod terminals;
+mod updates;
+mod usage;
+mod waiting;

@@ -165,6 +165,26 @@ mod tests {
     }
 
     #[test]
+    fn every_command_has_two_examples_that_parse() {
+        for command in COMMANDS {
+            assert!(command.examples.len() >= 2, "{} has fewer than two examples", command.name);
+            for (line, _) in command.examples {
+                // As a shell reads it: quotes keep a word together, and redirections and further commands are no words.
+                let own = line.split(" && ").next().unwrap().split(" < ").next().unwrap();
+                let parts = own.split('\'').enumerate();
+                let words: Vec<String> = parts
+                    .flat_map(|(index, part)| match index % 2 {
+                        0 => part.split_whitespace().map(str::to_owned).collect(),
+                        _ => vec![part.to_owned()],
+                    })
+                    .collect();
+                assert_eq!(words[0], command.name, "{line}");
+                command::parse(command, &words[1..]).unwrap_or_else(|error| panic!("{line}: {error}"));
+            }
+        }
+    }
+
+    #[test]
     fn a_wrong_command_line_says_what_is_wrong() {
         for (line, reason) in [
             ("nope", "no such command"),
