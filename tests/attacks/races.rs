@@ -131,7 +131,7 @@ fn a_null_device_that_is_exchanged_with_a_link_masks_with_nothing_else() {
     let dev = container.dir.join("dev");
     fs::create_dir(&dev).unwrap();
     let null = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::from_raw_mode(0o666));
-    rustix::fs::mknodat(rustix::fs::CWD, &dev.join("null"), null.0, null.1, rustix::fs::makedev(1, 3)).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, dev.join("null"), null.0, null.1, rustix::fs::makedev(1, 3)).unwrap();
     symlink(dir.join("file"), dev.join("link")).unwrap();
     symlink("/data/secret", dev.join("inside")).unwrap();
     let container = container

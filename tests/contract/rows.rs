@@ -18,83 +18,86 @@ fn words(line: &[String]) -> Vec<&str> {
     line.iter().map(String::as_str).collect()
 }
 
+/// A manager with descriptors that it means to pass on.
+const fn passing(manager: &Manager, leaked: &'static str) -> Manager {
+    Manager { env: manager.env, leaked, in_bundle: manager.in_bundle }
+}
+
+/// Who calls, how, and the descriptors that the program then has.
+const CREATES: &[(&str, Manager, &str, &str)] = &[
+    (
+        "containerd 1.6",
+        CONTAINERD,
+        "--root {ROOT} --log {LOG} --log-format json create --bundle {BUNDLE} --pid-file {PID} {ID}",
+        "0 1 2",
+    ),
+    (
+        "containerd, debug",
+        CONTAINERD,
+        "--root {ROOT} --debug --log {LOG} --log-format json create --bundle {BUNDLE} --pid-file {PID} {ID}",
+        "0 1 2",
+    ),
+    (
+        "containerd on a ramdisk",
+        CONTAINERD,
+        "--root {ROOT} --log {LOG} --log-format json create --bundle {BUNDLE} --pid-file {PID} --no-pivot --no-new-keyring {ID}",
+        "0 1 2",
+    ),
+    (
+        "dockerd, rootless",
+        CONTAINERD,
+        "--root {ROOT} --log {LOG} --log-format json --rootless=false create --bundle {BUNDLE} --pid-file {PID} {ID}",
+        "0 1 2",
+    ),
+    (
+        "go-runc with descriptors",
+        passing(&CONTAINERD, "3</ 4</proc 5</etc"),
+        "--root {ROOT} --log {LOG} --log-format json create --bundle {BUNDLE} --pid-file {PID} --preserve-fds 2 {ID}",
+        "0 1 2 3 4",
+    ),
+    (
+        "one dash, as Go's flags allow",
+        CONTAINERD,
+        "-root {ROOT} -log {LOG} -log-format json create -bundle {BUNDLE} -pid-file {PID} -no-new-keyring {ID}",
+        "0 1 2",
+    ),
+    (
+        "conmon",
+        PODMAN,
+        "--root {ROOT} --log-format=json --log {LOG} create --bundle {BUNDLE} --pid-file {PID} {ID}",
+        "0 1 2",
+    ),
+    (
+        "conmon for an unknown name",
+        PODMAN,
+        "--root {ROOT} create --bundle {BUNDLE} --pid-file {PID} --no-pivot --no-new-keyring {ID}",
+        "0 1 2",
+    ),
+    (
+        "conmon with descriptors",
+        passing(&PODMAN, "3</ 4</proc 9</etc"),
+        "--root {ROOT} create --bundle {BUNDLE} --pid-file {PID} --preserve-fds 1 {ID}",
+        "0 1 2 3",
+    ),
+    ("CRI-O's conmon", CRIO, "--root={ROOT} create --bundle {BUNDLE} --pid-file {PID} {ID}", "0 1 2"),
+    ("conmon-rs", CRIO, "--root={ROOT} create --bundle={BUNDLE} --pid-file={PID} {ID}", "0 1 2"),
+    (
+        "buildah",
+        BUILDAH,
+        "--root {ROOT} create --bundle {BUNDLE} --pid-file {PID} --no-pivot --no-new-keyring {ID}",
+        "0 1 2",
+    ),
+    (
+        "buildah with descriptors",
+        BUILDAH,
+        "--root {ROOT} create --bundle {BUNDLE} --pid-file {PID} --preserve-fds 3 {ID}",
+        "0 1 2 3 4 5",
+    ),
+];
+
 #[test]
 fn every_form_of_create_gives_a_pid_file_at_once_and_only_the_descriptors_it_names() {
-    /// A manager with descriptors that it means to pass on.
-    const fn passing(manager: &Manager, leaked: &'static str) -> Manager {
-        Manager { env: manager.env, leaked, in_bundle: manager.in_bundle }
-    }
-    let rows: &[(&str, Manager, &str, &str)] = &[
-        (
-            "containerd 1.6",
-            CONTAINERD,
-            "--root {ROOT} --log {LOG} --log-format json create --bundle {BUNDLE} --pid-file {PID} {ID}",
-            "0 1 2",
-        ),
-        (
-            "containerd, debug",
-            CONTAINERD,
-            "--root {ROOT} --debug --log {LOG} --log-format json create --bundle {BUNDLE} --pid-file {PID} {ID}",
-            "0 1 2",
-        ),
-        (
-            "containerd on a ramdisk",
-            CONTAINERD,
-            "--root {ROOT} --log {LOG} --log-format json create --bundle {BUNDLE} --pid-file {PID} --no-pivot --no-new-keyring {ID}",
-            "0 1 2",
-        ),
-        (
-            "dockerd, rootless",
-            CONTAINERD,
-            "--root {ROOT} --log {LOG} --log-format json --rootless=false create --bundle {BUNDLE} --pid-file {PID} {ID}",
-            "0 1 2",
-        ),
-        (
-            "go-runc with descriptors",
-            passing(&CONTAINERD, "3</ 4</proc 5</etc"),
-            "--root {ROOT} --log {LOG} --log-format json create --bundle {BUNDLE} --pid-file {PID} --preserve-fds 2 {ID}",
-            "0 1 2 3 4",
-        ),
-        (
-            "one dash, as Go's flags allow",
-            CONTAINERD,
-            "-root {ROOT} -log {LOG} -log-format json create -bundle {BUNDLE} -pid-file {PID} -no-new-keyring {ID}",
-            "0 1 2",
-        ),
-        (
-            "conmon",
-            PODMAN,
-            "--root {ROOT} --log-format=json --log {LOG} create --bundle {BUNDLE} --pid-file {PID} {ID}",
-            "0 1 2",
-        ),
-        (
-            "conmon for an unknown name",
-            PODMAN,
-            "--root {ROOT} create --bundle {BUNDLE} --pid-file {PID} --no-pivot --no-new-keyring {ID}",
-            "0 1 2",
-        ),
-        (
-            "conmon with descriptors",
-            passing(&PODMAN, "3</ 4</proc 9</etc"),
-            "--root {ROOT} create --bundle {BUNDLE} --pid-file {PID} --preserve-fds 1 {ID}",
-            "0 1 2 3",
-        ),
-        ("CRI-O's conmon", CRIO, "--root={ROOT} create --bundle {BUNDLE} --pid-file {PID} {ID}", "0 1 2"),
-        ("conmon-rs", CRIO, "--root={ROOT} create --bundle={BUNDLE} --pid-file={PID} {ID}", "0 1 2"),
-        (
-            "buildah",
-            BUILDAH,
-            "--root {ROOT} create --bundle {BUNDLE} --pid-file {PID} --no-pivot --no-new-keyring {ID}",
-            "0 1 2",
-        ),
-        (
-            "buildah with descriptors",
-            BUILDAH,
-            "--root {ROOT} create --bundle {BUNDLE} --pid-file {PID} --preserve-fds 3 {ID}",
-            "0 1 2 3 4 5",
-        ),
-    ];
-    for (name, manager, line, descriptors) in rows {
+    for (name, manager, line, descriptors) in CREATES {
         let container = Container::new().shell("ls /proc/$$/fd; exit 3");
         container.write();
         let line = filled(line, &container, "");

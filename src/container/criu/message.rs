@@ -97,7 +97,7 @@ pub(in crate::container) struct Notification {
 /// A response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::container) struct Response {
-    kind: i32,
+    pub(super) kind: i32,
     /// It went well.
     pub(in crate::container) success: bool,
     /// What happened, when this is no answer yet.
