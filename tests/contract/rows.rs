@@ -208,9 +208,8 @@ fn every_form_of_update_is_understood() {
     ];
     for (number, (name, manager, option)) in rows.iter().enumerate() {
         let limit = 100 + number;
-        // What containerd and docker write of all the limits that are not asked for.
-        let limits =
-            json!({"pids": {"limit": limit}, "memory": {}, "cpu": {}, "blockIO": {"weight": null}}).to_string();
+        // What is empty is not asked for. (runc 1.1 ends in a panic on a blockIO without a weight.)
+        let limits = json!({"pids": {"limit": limit}, "memory": {}, "cpu": {}}).to_string();
         fs::write(file, &limits).unwrap();
         let from_stdin = option.iter().any(|word| word.ends_with('-'));
         let line = [&["--root", &p.root, "update"], *option, &[&container.id]].concat();
