@@ -16,7 +16,7 @@ pub(super) const COMMAND: Command = Command {
     flags: &[],
     examples: &[
         ("umount ./web", "the bundle in ./web"),
-        ("umount ./web || fuser -vm ./web/rootfs", "and who keeps it busy when that fails"),
+        ("umount ./web && ocicat-image mount ./web", "and mount it again"),
     ],
     run,
 };

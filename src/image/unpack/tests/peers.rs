@@ -140,6 +140,16 @@ fn by_umoci(layers: &[Vec<u8>]) -> Vec<String> {
     listing(&[sys_open(&bundle.join("rootfs"))])
 }
 
+/// Directories that are not set-group-id: in one tree the kernel hands the bit on to a directory that no entry describes, in a
+/// layer of its own it has no parent to have it from.
+fn without_inheritance(things: &[Thing]) -> Vec<Thing> {
+    let plain = |thing: &Thing| match thing {
+        Thing::Directory(name, mode, id) => Thing::Directory(name.clone(), mode & !0o2000, *id),
+        other => other.clone(),
+    };
+    things.iter().map(plain).collect()
+}
+
 /// umoci 0.4 gives a directory the present as its time when it makes an undescribed one in it.
 fn without_directory_times(lines: &str) -> String {
     let without = |line: &str| {
@@ -193,7 +203,7 @@ proptest! {
         if !rustix::process::geteuid().is_root() || Command::new("umoci").arg("--version").output().is_err() {
             return Ok(());
         }
-        let layers: Vec<Vec<u8>> = layers.iter().map(|things| archive(things)).collect();
+        let layers: Vec<Vec<u8>> = layers.iter().map(|things| archive(&without_inheritance(things))).collect();
         let shown = |lines: &[String]| without_directory_times(&comparable(lines));
         let theirs = shown(&by_umoci(&layers));
         let (options, heard) = (Options::default(), Heard::default());
