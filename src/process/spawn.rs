@@ -3,7 +3,7 @@
 use super::handshake::{self, ChildEnd, Parent};
 use super::init::{self, Given};
 use super::plan::Init as Plan;
-use crate::sys::{clone, files, pidfd, proc};
+use crate::sys::{self, clone, files, pidfd, proc};
 use anyhow::{Context, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -30,7 +30,7 @@ pub fn spawn(plan: &Plan, given: Given<'_>, cgroup: Option<OwnedFd>) -> Result<S
         Ok(clone::Cloned::Parent(child)) => child,
         Err(error) => {
             borrowed.give_back()?;
-            return Err(error).context("config.json: linux.namespaces");
+            return Err(refused(error, cgroup.is_some()));
         }
     };
     drop((end, given, cgroup));
@@ -45,6 +45,17 @@ pub fn spawn(plan: &Plan, given: Given<'_>, cgroup: Option<OwnedFd>) -> Result<S
         false => error,
     };
     Ok(Spawned { child: init.map_err(silent)?, parent })
+}
+
+/// Whose fault a refused clone is. EACCES is of the cgroup alone (clone(2), CLONE_INTO_CGROUP): the caller may not write
+/// cgroup.procs of the nearest cgroup above both its own and the container's.
+fn refused(error: sys::Error, into_cgroup: bool) -> anyhow::Error {
+    if into_cgroup && error.errno == sys::Errno(libc::EACCES) {
+        let place = "config.json: linux.cgroupsPath: the caller's own cgroup is not of this user, and no process goes from it into the container's";
+        let hint = "this needs a session of the user: log in, or systemd-run --user --scope";
+        return anyhow::anyhow!("{place}: {error}; hint: {hint}");
+    }
+    anyhow::Error::new(error).context("config.json: linux.namespaces")
 }
 
 /// The first moments of the clone.
@@ -105,4 +116,23 @@ pub fn set_oom_score(pid: impl std::fmt::Display, adjustment: Option<i32>) -> Re
     let Some(adjustment) = adjustment else { return Ok(()) };
     files::write_value_at(rustix::fs::CWD, format!("/proc/{pid}/oom_score_adj"), &adjustment.to_string())
         .context("process.oomScoreAdj")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_clone_tells_whether_the_cgroup_or_the_namespaces_are_to_blame() {
+        let rows = [
+            (libc::EACCES, true, "linux.cgroupsPath: the caller's own cgroup is not of this user"),
+            (libc::EACCES, false, "linux.namespaces: clone3"),
+            (libc::EPERM, true, "linux.namespaces: clone3: operation not permitted (EPERM)"),
+        ];
+        for (errno, into_cgroup, expected) in rows {
+            let error = sys::Error { call: "clone3".to_owned(), errno: sys::Errno(errno) };
+            let text = format!("{:#}", refused(error, into_cgroup));
+            assert!(text.starts_with(&format!("config.json: {expected}")), "{text}");
+        }
+    }
 }
