@@ -259,9 +259,18 @@ fn enable(unified: &Hierarchy, needed: &[&str], all: bool) -> Result<()> {
     let mut chain: Vec<&Path> = parent.ancestors().take_while(|path| path.starts_with(&unified.mount)).collect();
     chain.reverse();
     for directory in chain {
-        for controller in lacking(directory)? {
+        let lacking = lacking(directory)?;
+        let inhabited = !lacking.is_empty() && is_inhabited(directory)?;
+        for controller in lacking {
             let file = directory.join("cgroup.subtree_control");
-            match cgroupfs::write(&file, &format!("+{controller}")) {
+            let switched = match inhabited {
+                true => Err(crate::sys::Error {
+                    call: format!("write \"+{controller}\" to {}", file.display()),
+                    errno: BUSY,
+                }),
+                false => cgroupfs::write(&file, &format!("+{controller}")),
+            };
+            match switched {
                 Err(error) if needed.contains(&controller) => {
                     return Err(error).with_context(|| {
                         format!(
@@ -276,6 +285,17 @@ fn enable(unified: &Hierarchy, needed: &[&str], all: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the kernel answers for the controllers that processes and children cannot share (cgroups(7), "no internal processes").
+const BUSY: Errno = Errno(libc::EBUSY);
+
+/// Whether a cgroup that is not the root of them all has processes of its own. The kernel would switch on those controllers
+/// there that know threads (cpu, cpuset, pids), and make its children a domain that no process can enter (cgroups(7),
+/// "domain invalid").
+fn is_inhabited(directory: &Path) -> Result<bool> {
+    let is_root = !cgroupfs::exists(&directory.join("cgroup.type"));
+    Ok(!is_root && !cgroupfs::read(&directory.join("cgroup.procs"))?.trim().is_empty())
 }
 
 /// A version 1 cpuset is born without processors and memory nodes, and nobody can enter it: copies the parent's.
