@@ -95,7 +95,7 @@ fn a_process_that_waits_to_become_the_program_cannot_be_traced_or_read() {
 fn spied(container: Container) -> Vec<String> {
     // The host's program is a decoy too.
     let program = container.dir.join("ocicat");
-    fs::copy(runtime(), &program).unwrap();
+    program::copy(&runtime(), &program);
     let container = hostile(container, "spy").detached();
     let until = Instant::now() + Duration::from_secs(20);
     let mut rounds = 0;

@@ -162,11 +162,10 @@ fn the_helpers_for_mappings_get_numbers_only() {
     let told = container.dir.join("told");
     for name in ["newuidmap", "newgidmap"] {
         let script = format!("#!/bin/sh\necho {name} \"$@\" >> {}\nexit 1\n", told.display());
-        fs::write(container.dir.join(name), script).unwrap();
-        fs::set_permissions(container.dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        program::write(&container.dir.join(name), &script);
     }
     let program = container.dir.join("ocicat");
-    fs::copy(runtime(), &program).unwrap();
+    program::copy(&runtime(), &program);
     for entry in container::walk(&container.dir) {
         if !entry.ends_with("bin/busybox") {
             std::os::unix::fs::lchown(&entry, Some(id), Some(id)).unwrap();

@@ -2,6 +2,7 @@
 
 use super::host;
 use super::outcome::{Outcome, content, finish, readable_within, try_finish};
+use super::program;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -302,7 +303,11 @@ impl Container {
         use std::os::unix::fs::PermissionsExt;
         let at = self.rootfs().join(path.trim_start_matches('/'));
         fs::create_dir_all(at.parent().unwrap()).unwrap();
-        fs::write(&at, text).unwrap();
+        if mode & 0o111 == 0 {
+            fs::write(&at, text).unwrap();
+        } else {
+            program::write(&at, text);
+        }
         fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
         self
     }
@@ -682,7 +687,7 @@ fn busybox() -> PathBuf {
         let found = found.expect("busybox is not installed; hint: apt-get install busybox-static");
         // By rename: other test programs may link from it at this moment.
         let new = copy.with_extension(std::process::id().to_string());
-        fs::copy(found, &new).unwrap();
+        program::copy(Path::new(found), &new);
         fs::rename(new, &copy).unwrap();
     });
     copy

@@ -16,6 +16,7 @@
 pub mod container;
 pub mod host;
 pub mod outcome;
+pub mod program;
 pub mod registry;
 pub mod socket;
 pub mod terminal;

@@ -23,8 +23,7 @@ fn of_somebody() -> Container {
         }
     }
     let binary = container.dir.join("ocicat");
-    fs::copy(runtime(), &binary).unwrap();
-    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    program::copy(&runtime(), &binary);
     finish(without_session(&container, &["./ocicat", "spec", "--rootless"])).ok();
     let text = fs::read_to_string(container.dir.join("config.json")).unwrap();
     container.config = serde_json::from_str(&text).unwrap();

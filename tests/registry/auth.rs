@@ -1,11 +1,11 @@
 //! Challenges, tokens, credentials and their helpers.
 
+use super::program;
 use super::server::{Answer, Asked, Server};
 use super::{LIMIT, MANIFEST, client, client_of, client_with, manifest, repository};
 use ocicat::registry::Digest;
 use ocicat::registry::credentials::Credentials;
 use ocicat::registry::hosts::Hosts;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 fn manifest_answer() -> Answer {
@@ -137,8 +137,7 @@ fn an_identity_token_is_exchanged_by_post() {
 /// A program on the path, as a credential helper is one.
 fn helper(directory: &std::path::Path, script: &str) {
     let file = directory.join("docker-credential-test");
-    std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+    program::write(&file, &format!("#!/bin/sh\n{script}\n"));
 }
 
 fn referrers(directory: &std::path::Path, server: &Server) -> String {

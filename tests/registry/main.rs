@@ -9,6 +9,8 @@
     reason = "a test may panic, and its paths are its own"
 )]
 
+#[path = "../common/program.rs"]
+mod program;
 mod server;
 
 mod auth;

@@ -39,8 +39,7 @@ fn of_a_user() -> Container {
 fn as_user(container: &Container, words: &[&str]) -> Command {
     let binary = container.dir.join(runtime().file_name().unwrap());
     if !binary.exists() {
-        fs::copy(runtime(), &binary).unwrap();
-        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+        program::copy(&runtime(), &binary);
     }
     let mut command = Command::new("setpriv");
     let id = UID.to_string();
