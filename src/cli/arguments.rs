@@ -46,6 +46,18 @@ impl Given {
         self.value(long).filter(|v| !v.is_empty()).map(|v| number(long, v)).transpose()
     }
 
+    /// What `--format text|json` asks for; text unless it is there.
+    ///
+    /// # Errors
+    /// `invalid format "xml": must be text or json`
+    pub fn wants_json(&self) -> Result<bool> {
+        match self.value("format") {
+            None | Some("" | "text") => Ok(false),
+            Some("json") => Ok(true),
+            Some(other) => bail!("invalid format {other:?}: must be text or json"),
+        }
+    }
+
     /// The argument at `index`, counted from 0; empty when it is not there.
     pub fn argument(&self, index: usize) -> &str {
         self.arguments.get(index).map_or("", String::as_str)
@@ -65,9 +77,24 @@ pub(super) fn number<T: FromStr>(long: &str, text: &str) -> Result<T> {
 /// # Errors
 /// An unknown flag, a flag without its value, a wrong number of arguments.
 pub(super) fn command(command: &Command, words: &[String]) -> Result<Given> {
-    let hint = |e: anyhow::Error| anyhow!("{e}; hint: ocicat {} --help", command.name);
-    let until_first = command.positionals.ends_flags();
-    let (mut given, used) = flags(command.flags, words, until_first).map_err(hint)?;
+    let positionals = &command.positionals;
+    all(command.name, command.flags, positionals, positionals.ends_flags(), words)
+        .map_err(|e| anyhow!("{e}; hint: ocicat {} --help", command.name))
+}
+
+/// Parses what stands after the name of a command of either program; with `until_first`, what follows the first argument is
+/// another program's.
+///
+/// # Errors
+/// As [`command`].
+pub(super) fn all(
+    name: &str,
+    known: &'static [Flag],
+    positionals: &Positionals,
+    until_first: bool,
+    words: &[String],
+) -> Result<Given> {
+    let (mut given, used) = flags(known, words, until_first)?;
     if given.help {
         return Ok(given);
     }
@@ -78,18 +105,18 @@ pub(super) fn command(command: &Command, words: &[String]) -> Result<Given> {
             given.arguments.remove(1);
         }
     }
-    count(command, &given.arguments).map_err(hint)?;
+    count(name, positionals, &given.arguments)?;
     Ok(given)
 }
 
-fn count(command: &Command, arguments: &[String]) -> Result<()> {
-    let Positionals { required, optional, rest } = command.positionals;
+fn count(name: &str, positionals: &Positionals, arguments: &[String]) -> Result<()> {
+    let Positionals { required, optional, rest } = positionals;
     let most = if rest.is_some() { usize::MAX } else { required.len() + usize::from(optional.is_some()) };
     if let Some(missing) = required.get(arguments.len()) {
-        bail!("{:?} requires an argument: <{missing}>", command.name);
+        bail!("{:?} requires an argument: <{missing}>", name);
     }
     if let Some(extra) = arguments.get(most) {
-        bail!("{:?} requires at most {most} argument(s), and {extra:?} is one more", command.name);
+        bail!("{:?} requires at most {most} argument(s), and {extra:?} is one more", name);
     }
     Ok(())
 }

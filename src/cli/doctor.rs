@@ -4,7 +4,7 @@ use super::command::{Command, Flag, Positionals};
 use super::{Ended, Invocation, output};
 use crate::container::{self, Finding, Health};
 use crate::host::Host;
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -21,10 +21,10 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let findings = container::doctor(&Host::read());
-    match invocation.given.value("format") {
-        None | Some("" | "text") => output::text(&findings.iter().map(line).collect::<String>())?,
-        Some("json") => output::json(&findings)?,
-        Some(other) => bail!("invalid format {other:?}: must be text or json"),
+    if invocation.given.wants_json()? {
+        output::json(&findings)?;
+    } else {
+        output::text(&findings.iter().map(line).collect::<String>())?;
     }
     Ok(Ended::Done)
 }

@@ -3,7 +3,7 @@
 //! Nothing here runs unless help was asked for.
 
 use super::COMMANDS;
-use super::command::{Command, Flag};
+use super::command::{Command, Flag, Positionals};
 use super::globals;
 use clap::{Arg, ArgAction};
 
@@ -15,36 +15,49 @@ pub fn program() -> clap::Command {
         .disable_help_subcommand(true)
         .disable_version_flag(true)
         .args(globals::FLAGS.iter().map(option))
-        .after_help(examples(&[
-            ("run --bundle ./web web", "run a container in the foreground"),
-            ("exec -t web sh", "start a shell in it"),
-        ]));
+        .after_help(examples(
+            "ocicat",
+            &[
+                ("run --bundle ./web web", "run a container in the foreground"),
+                ("exec -t web sh", "start a shell in it"),
+            ],
+        ));
     COMMANDS.iter().fold(program, |program, command| program.subcommand(definition(command)))
 }
 
 /// One command, as it is shown by `ocicat COMMAND --help`.
 pub fn definition(command: &Command) -> clap::Command {
-    let mut defined = clap::Command::new(command.name)
-        .bin_name(format!("ocicat {}", command.name))
-        .display_name(format!("ocicat-{}", command.name))
-        .about(command.about)
+    let defined = named("ocicat", command.name, command.about).args(command.flags.iter().map(option));
+    let defined = with_positionals(defined, &command.positionals, meaning);
+    defined.after_help(below(command.details, &examples("ocicat", command.examples)))
+}
+
+/// A command of either program, without its options and arguments.
+pub(super) fn named(program: &str, command: &'static str, about: &'static str) -> clap::Command {
+    clap::Command::new(command)
+        .bin_name(format!("{program} {command}"))
+        .display_name(format!("{program}-{command}"))
+        .about(about)
         .disable_version_flag(true)
-        .args(command.flags.iter().map(option));
-    for name in command.positionals.required {
-        defined = defined.arg(Arg::new(*name).required(true).help(meaning(name)));
-    }
-    if let Some(name) = command.positionals.optional {
-        defined = defined.arg(Arg::new(name).help(meaning(name)));
-    }
-    if let Some(name) = command.positionals.rest {
-        let rest = Arg::new(name).num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
-        defined = defined.arg(rest.help(meaning(name)));
-    }
-    let examples = examples(command.examples);
-    match command.details {
-        "" => defined.after_help(examples),
-        details => defined.after_help(format!("{details}\n\n{examples}")),
-    }
+}
+
+/// The command with its arguments; `meaning` says what each is.
+pub(super) fn with_positionals(
+    command: clap::Command,
+    positionals: &Positionals,
+    meaning: fn(&str) -> &'static str,
+) -> clap::Command {
+    let required = positionals.required.iter().map(|name| Arg::new(*name).required(true).help(meaning(name)));
+    let optional = positionals.optional.map(|name| Arg::new(name).help(meaning(name)));
+    let rest = positionals
+        .rest
+        .map(|name| Arg::new(name).num_args(0..).trailing_var_arg(true).allow_hyphen_values(true).help(meaning(name)));
+    command.args(required).args(optional).args(rest)
+}
+
+/// What stands below the options.
+pub(super) fn below(details: &str, examples: &str) -> String {
+    if details.is_empty() { examples.to_owned() } else { format!("{details}\n\n{examples}") }
 }
 
 fn meaning(positional: &str) -> &'static str {
@@ -57,7 +70,7 @@ fn meaning(positional: &str) -> &'static str {
     }
 }
 
-fn option(flag: &Flag) -> Arg {
+pub(super) fn option(flag: &Flag) -> Arg {
     let mut arg = Arg::new(flag.long).long(flag.long).help(flag.help).hide(flag.hidden);
     if let Some(letter) = flag.short {
         arg = arg.short(letter);
@@ -69,8 +82,8 @@ fn option(flag: &Flag) -> Arg {
     }
 }
 
-fn examples(examples: &[(&str, &str)]) -> String {
-    let lines: Vec<String> = examples.iter().map(|(line, what)| format!("  # {what}\n  ocicat {line}")).collect();
+pub(super) fn examples(program: &str, examples: &[(&str, &str)]) -> String {
+    let lines: Vec<String> = examples.iter().map(|(line, what)| format!("  # {what}\n  {program} {line}")).collect();
     format!("Examples:\n{}", lines.join("\n"))
 }
 

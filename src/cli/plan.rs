@@ -3,8 +3,8 @@
 use super::command::{Command, Flag, Positionals};
 use super::create::{BUNDLE, NO_NEW_KEYRING, NO_PIVOT, PRESERVE_FDS};
 use super::{Ended, Invocation, output};
-use crate::container;
-use anyhow::{Result, bail};
+use crate::container::{self, Create};
+use anyhow::Result;
 use std::path::{Path, PathBuf};
 
 /// The command.
@@ -31,18 +31,15 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let given = &invocation.given;
-    let json = match given.value("format") {
-        None | Some("" | "text") => false,
-        Some("json") => true,
-        Some(other) => bail!("invalid format {other:?}: must be text or json"),
-    };
+    let json = given.wants_json()?;
     let bundle: PathBuf = given.owned("bundle").unwrap_or_else(|| PathBuf::from("."));
-    let request = container::Plan {
+    let request = Create {
         id: given.arguments.first().cloned().unwrap_or_else(|| name_of(&bundle)),
         bundle,
         no_pivot: given.is("no-pivot"),
         no_new_keyring: given.is("no-new-keyring"),
         preserve_fds: given.number("preserve-fds")?.unwrap_or(0),
+        ..Create::default()
     };
     let steps = container::plan(&invocation.runtime()?, &request)?;
     if json {

@@ -3,7 +3,7 @@
 use super::command::{Command, Flag, Positionals};
 use super::{Ended, Invocation, duration, output};
 use crate::container::{self, Exit};
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -28,11 +28,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let given = &invocation.given;
-    let json = match given.value("format") {
-        None | Some("" | "text") => false,
-        Some("json") => true,
-        Some(other) => bail!("invalid format {other:?}: must be text or json"),
-    };
+    let json = given.wants_json()?;
     let request = container::Wait { id: invocation.id().to_owned(), timeout: duration::of(given, "timeout")? };
     let exit = container::wait(&invocation.runtime()?, &request)?;
     if json {

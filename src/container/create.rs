@@ -60,14 +60,26 @@ pub(super) struct Planned {
 
 /// Reads, checks and plans; changes nothing.
 pub(super) fn planned(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Planned> {
+    planned_if(runtime, request, |config| {
+        check_console(config, request, mode)?;
+        if exposed::to_tracers(config, &[]) {
+            own_program::begin_again_read_only()?;
+        }
+        Ok(())
+    })
+}
+
+/// The same, with something to do once the bundle was found to be right.
+pub(super) fn planned_if(
+    runtime: &Runtime,
+    request: &Create,
+    then: impl FnOnce(&Config) -> Result<()>,
+) -> Result<Planned> {
     let id: ContainerId = request.id.parse()?;
     let bundle = std::path::absolute(&request.bundle).context("bundle")?;
     let (config, raw) = spec::read::config(&bundle)?;
     spec::check::check(&config, &runtime.host)?;
-    check_console(&config, request, mode)?;
-    if exposed::to_tracers(&config, &[]) {
-        own_program::begin_again_read_only()?;
-    }
+    then(&config)?;
     let plan = spec::plan::plan(&spec::plan::Request {
         config: &config,
         host: &runtime.host,

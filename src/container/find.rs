@@ -66,6 +66,8 @@ impl Found {
     pub(super) fn init(&self) -> Result<(i32, std::os::fd::OwnedFd)> {
         let init = self.record.current_init();
         let open = init.and_then(|init| Some((init.pid, init.open()?)));
-        open.with_context(|| format!("container not running: {} is {}", self.record.id, self.status))
+        // It may have ended since it was found.
+        let now = || status::of(&self.record, &self.directory);
+        open.with_context(|| format!("container not running: {} is {}", self.record.id, now()))
     }
 }

@@ -171,14 +171,3 @@ pub struct Wait {
     /// `None`: as long as it takes.
     pub timeout: Option<std::time::Duration>,
 }
-
-/// `plan`.
-#[derive(Debug, Clone, Default)]
-pub struct Plan {
-    /// The id that the container would have.
-    pub id: String,
-    pub bundle: PathBuf,
-    pub no_pivot: bool,
-    pub no_new_keyring: bool,
-    pub preserve_fds: u32,
-}

@@ -2,9 +2,9 @@
 
 use super::super::arguments::{self, Given};
 use super::super::command::{Flag, Positionals};
+use super::super::help;
 use super::{Call, Ended};
-use anyhow::{Result, anyhow, bail};
-use clap::{Arg, ArgAction};
+use anyhow::{Result, anyhow};
 
 /// Options that every command has, before or after its name.
 pub(super) const GLOBAL: &[Flag] = &[
@@ -44,34 +44,11 @@ impl Command {
 
 /// Reads the words of a command and checks how many arguments there are.
 pub(super) fn parse(command: &Command, words: &[String]) -> Result<Given> {
-    let hint = |e: anyhow::Error| anyhow!("{e}; hint: ocicat-image {} --help", command.name);
-    let rest = command.positionals.rest.is_some();
     // One call of the program reads one command line: the joined table lives as long as the process.
     let known: &'static [Flag] = command.all_flags().leak();
-    let (mut given, used) = arguments::flags(known, words, rest).map_err(hint)?;
-    if given.help {
-        return Ok(given);
-    }
-    if rest {
-        given.arguments = words.get(used..).unwrap_or_default().to_vec();
-        if given.arguments.get(1).is_some_and(|word| word == "--") {
-            given.arguments.remove(1);
-        }
-    }
-    count(command, &given.arguments).map_err(hint)?;
-    Ok(given)
-}
-
-fn count(command: &Command, arguments: &[String]) -> Result<()> {
-    let Positionals { required, optional, rest } = command.positionals;
-    if let Some(missing) = required.get(arguments.len()) {
-        bail!("{:?} requires an argument: <{missing}>", command.name);
-    }
-    let most = if rest.is_some() { usize::MAX } else { required.len() + usize::from(optional.is_some()) };
-    if let Some(extra) = arguments.get(most) {
-        bail!("{:?} requires at most {most} argument(s), and {extra:?} is one more", command.name);
-    }
-    Ok(())
+    let flags_end = command.positionals.rest.is_some();
+    arguments::all(command.name, known, &command.positionals, flags_end, words)
+        .map_err(|e| anyhow!("{e}; hint: ocicat-image {} --help", command.name))
 }
 
 /// The whole program as a clap definition.
@@ -81,32 +58,21 @@ pub(super) fn program(commands: &'static [Command]) -> clap::Command {
         .about("Brings images from registries to bundles for ocicat, and back")
         .disable_help_subcommand(true)
         .disable_version_flag(true)
-        .args(GLOBAL.iter().map(option))
-        .after_help(examples(&[("run debian", "a shell in debian"), ("pull debian:12", "fetch and unpack an image")]));
+        .args(GLOBAL.iter().map(help::option))
+        .after_help(help::examples(
+            "ocicat-image",
+            &[("run debian", "a shell in debian"), ("pull debian:12", "fetch and unpack an image")],
+        ));
     commands.iter().fold(program, |program, command| program.subcommand(definition(command)))
 }
 
 /// One command, as `ocicat-image COMMAND --help` shows it.
 pub(super) fn definition(command: &Command) -> clap::Command {
-    let mut defined = clap::Command::new(command.name)
-        .bin_name(format!("ocicat-image {}", command.name))
-        .display_name(format!("ocicat-image-{}", command.name))
-        .about(command.about)
-        .disable_version_flag(true)
-        .args(command.all_flags().iter().filter(|flag| flag.long != "version").map(option));
-    for name in command.positionals.required {
-        defined = defined.arg(Arg::new(*name).required(true).help(meaning(name)));
-    }
-    if let Some(name) = command.positionals.optional {
-        defined = defined.arg(Arg::new(name).help(meaning(name)));
-    }
-    if let Some(name) = command.positionals.rest {
-        let rest = Arg::new(name).num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
-        defined = defined.arg(rest.help(meaning(name)));
-    }
-    let examples = examples(command.examples);
-    let below = if command.details.is_empty() { examples } else { format!("{}\n\n{examples}", command.details) };
-    defined.after_help(below)
+    let flags = command.all_flags();
+    let shown = flags.iter().filter(|flag| flag.long != "version");
+    let defined = help::named("ocicat-image", command.name, command.about).args(shown.map(help::option));
+    let defined = help::with_positionals(defined, &command.positionals, meaning);
+    defined.after_help(help::below(command.details, &help::examples("ocicat-image", command.examples)))
 }
 
 fn meaning(positional: &str) -> &'static str {
@@ -122,21 +88,4 @@ fn meaning(positional: &str) -> &'static str {
         "images" => "more of them",
         _ => "the program and its arguments instead of the image's",
     }
-}
-
-fn option(flag: &Flag) -> Arg {
-    let mut arg = Arg::new(flag.long).long(flag.long).help(flag.help).hide(flag.hidden);
-    if let Some(letter) = flag.short {
-        arg = arg.short(letter);
-    }
-    match flag.value {
-        None => arg.action(ArgAction::SetTrue),
-        Some(name) if flag.repeated => arg.value_name(name).action(ArgAction::Append),
-        Some(name) => arg.value_name(name).action(ArgAction::Set),
-    }
-}
-
-fn examples(examples: &[(&str, &str)]) -> String {
-    let lines: Vec<String> = examples.iter().map(|(line, what)| format!("  # {what}\n  ocicat-image {line}")).collect();
-    format!("Examples:\n{}", lines.join("\n"))
 }

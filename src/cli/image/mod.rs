@@ -61,6 +61,8 @@ pub(crate) const COMMANDS: &[Command] = &[
 /// One call: what the function of a command gets.
 pub(crate) struct Call {
     given: Given,
+    /// Machines read the output.
+    json: bool,
 }
 
 impl Call {
@@ -81,7 +83,7 @@ impl Call {
 
     /// Machines read the output.
     fn json(&self) -> bool {
-        self.given.value("format") == Some("json")
+        self.json
     }
 }
 
@@ -126,10 +128,8 @@ fn dispatch(words: impl Iterator<Item = OsString>) -> Result<Ended> {
     if given.help {
         return help(Some(name));
     }
-    match given.value("format") {
-        None | Some("json" | "text") => (command.run)(&Call { given }),
-        Some(other) => Err(anyhow!("--format {other:?} is neither text nor json")),
-    }
+    let json = given.wants_json()?;
+    (command.run)(&Call { given, json })
 }
 
 fn find(name: &str) -> Result<&'static Command> {
@@ -191,7 +191,7 @@ mod tests {
             ("pull", "requires an argument: <image>"),
             ("pull --nope x", "flag provided but not defined"),
             ("pull a b", "\"b\" is one more"),
-            ("list --format yaml", "neither text nor json"),
+            ("list --format yaml", "invalid format \"yaml\": must be text or json"),
         ] {
             let error = dispatch(line.split(' ').map(OsString::from)).unwrap_err();
             assert!(error.to_string().contains(reason), "{line}: {error}");
