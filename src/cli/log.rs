@@ -19,11 +19,11 @@ pub(super) fn prepare(globals: &mut Globals) -> anyhow::Result<()> {
 }
 
 /// Tells the failure of a call on standard error and, when there is one, in the log file.
-pub(super) fn failure(globals: &Globals, message: &str) {
-    let message = one_line(message);
+pub(super) fn failure(globals: &Globals, error: &anyhow::Error) {
+    let message = one_line(&format!("{error:#}"));
     to_stderr(&format!("ocicat: {message}\n"));
     if let Some(path) = &globals.log {
-        let line = entry(globals.log_format, "error", &message, &clock::now_rfc3339());
+        let line = entry(globals.log_format, "error", &message, &clock::now_rfc3339(), &parts(error));
         if let Err(error) = append(path, &line) {
             to_stderr(&format!("ocicat: log: {error}\n"));
         }
@@ -33,7 +33,7 @@ pub(super) fn failure(globals: &Globals, message: &str) {
 /// Tells in the log file what went wrong in a call that succeeds; standard error stays silent, it is the container's own.
 pub(super) fn warning(globals: &Globals, message: &str) {
     if let Some(path) = &globals.log {
-        let line = entry(globals.log_format, "warning", &one_line(message), &clock::now_rfc3339());
+        let line = entry(globals.log_format, "warning", &one_line(message), &clock::now_rfc3339(), &[]);
         // The call has succeeded: there is nothing else to say it to.
         drop(append(path, &line));
     }
@@ -44,7 +44,7 @@ pub(super) fn debug(globals: &Globals, message: impl FnOnce() -> String) {
     if !globals.debug {
         return;
     }
-    let line = entry(globals.log_format, "debug", &one_line(&message()), &clock::now_rfc3339());
+    let line = entry(globals.log_format, "debug", &one_line(&message()), &clock::now_rfc3339(), &[]);
     match (&globals.log, globals.log_format) {
         // The failure of the call itself will say that the log cannot be written.
         (Some(path), _) => drop(append(path, &line)),
@@ -53,13 +53,40 @@ pub(super) fn debug(globals: &Globals, message: impl FnOnce() -> String) {
     }
 }
 
-/// The form of one entry: logrus's, which is what the callers' parsers were written for.
-fn entry(format: Format, level: &str, message: &str, time: &str) -> String {
+/// The form of one entry: logrus's, which is what the callers' parsers were written for. They leave further fields alone.
+fn entry(format: Format, level: &str, message: &str, time: &str, parts: &[(&str, String)]) -> String {
     let quoted = serde_json::Value::from(message);
     match format {
-        Format::Json => format!("{{\"level\":\"{level}\",\"msg\":{quoted},\"time\":\"{time}\"}}\n"),
+        Format::Json => {
+            let more: Vec<String> = parts
+                .iter()
+                .map(|(name, text)| format!(",\"{name}\":{}", serde_json::Value::from(text.as_str())))
+                .collect();
+            format!("{{\"level\":\"{level}\",\"msg\":{quoted},\"time\":\"{time}\"{}}}\n", more.concat())
+        }
         Format::Text => format!("time=\"{time}\" level={level} msg={quoted}\n"),
     }
+}
+
+/// What a message is made of, for programs: where in config.json or in the work, which system call, its error number, what
+/// can be done. A part that there is not is left out.
+fn parts(error: &anyhow::Error) -> Vec<(&'static str, String)> {
+    let mut parts = Vec::new();
+    let causes: Vec<_> = error.chain().collect();
+    let call = causes.iter().position(|cause| cause.is::<sys::Error>());
+    let places: Vec<String> = causes.iter().take(call.unwrap_or(0)).map(|cause| one_line(&cause.to_string())).collect();
+    if !places.is_empty() {
+        parts.push(("place", places.join(": ")));
+    }
+    if let Some(failed) = causes.iter().find_map(|cause| cause.downcast_ref::<sys::Error>()) {
+        parts.push(("call", one_line(&failed.call)));
+        let name = failed.errno.name();
+        parts.push(("errno", if name.is_empty() { failed.errno.0.to_string() } else { name.to_owned() }));
+    }
+    if let Some((_, hint)) = one_line(&format!("{error:#}")).split_once("; hint: ") {
+        parts.push(("hint", hint.to_owned()));
+    }
+    parts
 }
 
 fn one_line(message: &str) -> String {
@@ -87,21 +114,43 @@ mod tests {
     fn an_entry_has_the_form_that_the_callers_parse() {
         let time = "2026-11-23T08:50:57.000000001Z";
         assert_eq!(
-            entry(Format::Json, "error", "exec: \"x\": not found", time),
+            entry(Format::Json, "error", "exec: \"x\": not found", time, &[]),
             "{\"level\":\"error\",\"msg\":\"exec: \\\"x\\\": not found\",\"time\":\"2026-11-23T08:50:57.000000001Z\"}\n"
         );
         assert_eq!(
-            entry(Format::Text, "error", "no", time),
+            entry(Format::Text, "error", "no", time, &[("errno", "EPERM".to_owned())]),
             "time=\"2026-11-23T08:50:57.000000001Z\" level=error msg=\"no\"\n"
         );
         assert_eq!(one_line("a\nb\r\n"), "a b");
     }
 
     #[test]
+    fn an_entry_for_programs_has_the_parts_of_the_message() {
+        let call = sys::Error { call: "open /no/such".to_owned(), errno: sys::Errno(libc::ENOENT) };
+        let rows = [
+            (anyhow::anyhow!("nothing is known"), "{}"),
+            (anyhow::anyhow!("never created; hint: delete --force"), r#"{"hint":"delete --force"}"#),
+            (call.clone().into(), r#"{"call":"open /no/such","errno":"ENOENT"}"#),
+            (
+                anyhow::Error::from(call).context("linux.namespaces[4] (ipc)").context("config.json"),
+                r#"{"place":"config.json: linux.namespaces[4] (ipc)","call":"open /no/such","errno":"ENOENT"}"#,
+            ),
+        ];
+        for (error, expected) in rows {
+            let line = entry(Format::Json, "error", "m", "t", &parts(&error));
+            let mut value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            for name in ["level", "msg", "time"] {
+                assert!(value.as_object_mut().unwrap().remove(name).is_some());
+            }
+            assert_eq!(value, serde_json::from_str::<serde_json::Value>(expected).unwrap(), "{error:#}");
+        }
+    }
+
+    #[test]
     fn a_failing_call_appends_one_object() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log.json");
-        append(&path, &entry(Format::Json, "error", "first", "t")).unwrap();
+        append(&path, &entry(Format::Json, "error", "first", "t", &[])).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(value["msg"], "first");
     }

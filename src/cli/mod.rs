@@ -104,7 +104,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> u8 {
             ended.code()
         }
         Err(error) => {
-            log::failure(&globals, &format!("{error:#}"));
+            log::failure(&globals, &error);
             failure
         }
     }

@@ -106,6 +106,9 @@ fn an_error_inside_crosses_to_the_log_of_create() {
     assert!(last["level"] == "error" && last["msg"].as_str().unwrap().contains("no such file or directory"), "{last}");
     if ours() {
         assert_eq!(text.lines().count(), 1, "{text}");
+        // For programs: the parts that the message is made of.
+        assert!(last["place"].as_str().unwrap().starts_with("config.json: mounts[7]"), "{last}");
+        assert!(last["errno"] == "ENOENT" && last["call"].as_str().unwrap().contains("/no/such/source"), "{last}");
     }
 }
 
