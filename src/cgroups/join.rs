@@ -45,6 +45,11 @@ impl Paths {
         files::open(directory, OFlags::PATH | OFlags::DIRECTORY).context("cgroup unified").map(Some)
     }
 
+    /// The file by which a process enters a cgroup2 directory that it is not born in: it writes "0".
+    pub fn procs_of(directory: &OwnedFd) -> Result<OwnedFd> {
+        files::open_at(directory, "cgroup.procs", OFlags::WRONLY).context("cgroup unified").map_err(Into::into)
+    }
+
     /// The cgroup2 directory that the process `init` is in, when that is below the container's own: an init that made
     /// sub-cgroups leaves no place in its first one (clone3 answers EBUSY).
     pub fn clone_into_beside(&self, init: u32) -> Result<Option<OwnedFd>> {

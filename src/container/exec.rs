@@ -6,6 +6,7 @@ use super::find::{self, Found};
 use super::status::{self, State, Status};
 use super::store;
 use super::{Exec, Runtime};
+use crate::cgroups;
 use crate::config::{Capabilities, Config, Process, User};
 use crate::namespaces::Kind;
 use crate::process::{console_socket, failure, handshake, join, plan, signals, spawn};
@@ -165,24 +166,25 @@ fn born(
     let root_path = format!("/proc/{pid}/root");
     let root = shared_mounts.then(|| files::open(root_path, OFlags::PATH | OFlags::DIRECTORY)).transpose()?;
     let paths = found.record.cgroups.clone().unwrap_or_default();
-    let given = |cgroup_files| join::Given { init: init.as_fd(), kinds: kinds.clone(), root, cgroup_files, helper };
-    let files = paths.join_files_below(&request.cgroup)?;
-    let into = paths.clone_into_below(&request.cgroup)?;
-    match join::spawn(plan, given(files), into) {
+    let spawn = |entering: bool, into: Option<OwnedFd>| {
+        let mut cgroup_files = paths.join_files_below(&request.cgroup)?;
+        let into = if entering {
+            cgroup_files.extend(into.map(|directory| cgroups::Paths::procs_of(&directory)).transpose()?);
+            None
+        } else {
+            into
+        };
+        let root = root.as_ref().map(OwnedFd::try_clone).transpose().context("the container's root")?;
+        join::spawn(plan, join::Given { init: init.as_fd(), kinds: kinds.clone(), root, cgroup_files, helper }, into)
+    };
+    let first = spawn(false, paths.clone_into_below(&request.cgroup)?);
+    match first.as_ref().err().and_then(sys::errno_of) {
         // An init that made sub-cgroups leaves no place in the first one (cgroup-v2, "No Internal Process").
-        Err(error) if request.cgroup.is_empty() && sys::errno_of(&error) == Some(Errno(libc::EBUSY)) => {
-            let beside = paths.clone_into_beside(pid as u32)?;
-            let root = None;
-            let again = join::Given {
-                init: init.as_fd(),
-                helper,
-                kinds,
-                root,
-                cgroup_files: paths.join_files_below(&request.cgroup)?,
-            };
-            join::spawn(plan, again, beside)
-        }
-        spawned => spawned,
+        Some(Errno(libc::EBUSY)) if request.cgroup.is_empty() => spawn(false, paths.clone_into_beside(pid as u32)?),
+        // No process is born in a cgroup that is at its limit of processes, but one can enter it: who looks why a
+        // container is full must get in.
+        Some(Errno(libc::EAGAIN)) => spawn(true, paths.clone_into_below(&request.cgroup)?),
+        _ => first,
     }
 }
 

@@ -203,6 +203,16 @@ fn a_wrong_value_names_its_place_and_leaves_nothing() {
 }
 
 #[test]
+fn an_exec_gets_into_a_container_that_is_at_its_limit_of_processes() {
+    need!(host::limits("pids"), "needs the controller pids");
+    let container = Container::new().set("/linux/resources/pids", json!({"limit": 1})).sleeping();
+    assert_eq!(container.exec(&["echo", "inside"]).ok().out, "inside\n");
+    // It is counted all the same, and cannot have children.
+    let outcome = container.exec(&["sh", "-c", "sleep 1 & echo after"]);
+    assert!(!outcome.out.contains("after") || outcome.err.contains("fork"), "{outcome}");
+}
+
+#[test]
 fn an_exec_counts_against_the_limits_of_the_container() {
     need!(host::v1("pids"), "needs the version 1 hierarchy of pids");
     let container = Container::new().set("/linux/resources/pids", json!({"limit": 20})).sleeping();
