@@ -23,6 +23,22 @@ impl Paths {
         }
     }
 
+    /// Whether a process is in the cgroup or below it, of whatever pid namespace: lists show only those of the reader's.
+    pub fn is_populated(&self) -> bool {
+        if let Some(unified) = self.unified()
+            && let Ok(events) = cgroupfs::read(&unified.directory.join("cgroup.events"))
+        {
+            return value_of(&events, "populated") == Some(1);
+        }
+        // Version 1: the controller that counts processes counts those below too.
+        if let Some(pids) = self.v1("pids")
+            && let Ok(current) = cgroupfs::read(&pids.directory.join("pids.current"))
+        {
+            return current.trim() != "0";
+        }
+        self.processes().is_ok_and(|processes| !processes.is_empty())
+    }
+
     /// Sends `signal` to every process in the cgroup and below it. SIGKILL is better sent by `kill`.
     pub fn signal_all(&self, signal: i32) -> Result<()> {
         match self.counting() {

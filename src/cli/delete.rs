@@ -8,7 +8,7 @@ use anyhow::Result;
 /// The command.
 pub(super) const COMMAND: Command = Command {
     name: "delete",
-    about: "Removes a stopped container: its cgroups and its state",
+    about: "Removes a container that is not running: its cgroups and its state",
     details: "With --force a running container is killed first, and a container that does not exist is no error.",
     positionals: Positionals::ID,
     flags: &[Flag::switch("force", "kill the container first if it still runs").short('f')],

@@ -110,16 +110,18 @@ impl Globals {
         let host = Host { may_lack_cgroup: self.rootless, ..Host::read() };
         let root = match &self.root {
             Some(root) => root.clone(),
-            None => default_root(host.rootless(), std::env::var("XDG_RUNTIME_DIR").ok())?,
+            None => default_root(&host, std::env::var("XDG_RUNTIME_DIR").ok())?,
         };
         Ok(Runtime { root, cgroup_manager: self.cgroup_manager, host })
     }
 }
 
 /// podman runs us with an empty XDG_RUNTIME_DIR, which is as good as none (XDG Base Directory: "set and not empty").
-fn default_root(rootless: bool, runtime_dir: Option<String>) -> Result<PathBuf> {
+/// Root of a user namespace is either a user who has entered one and has that variable still, or root of a container.
+fn default_root(host: &Host, runtime_dir: Option<String>) -> Result<PathBuf> {
     match runtime_dir.filter(|dir| !dir.is_empty()) {
-        _ if !rootless => Ok(PathBuf::from("/run/ocicat")),
+        Some(dir) if host.rootless() => Ok(PathBuf::from(dir).join("ocicat")),
+        _ if host.euid == 0 => Ok(PathBuf::from("/run/ocicat")),
         Some(dir) => Ok(PathBuf::from(dir).join("ocicat")),
         None => bail!("no place for the state of containers; hint: set XDG_RUNTIME_DIR or give --root"),
     }
@@ -161,9 +163,21 @@ mod tests {
 
     #[test]
     fn the_state_is_under_run_or_in_the_users_runtime_directory() {
-        assert_eq!(default_root(false, Some("/run/user/0".into())).unwrap(), PathBuf::from("/run/ocicat"));
-        assert_eq!(default_root(true, Some("/run/user/7".into())).unwrap(), PathBuf::from("/run/user/7/ocicat"));
-        assert!(default_root(true, Some(String::new())).is_err());
-        assert!(default_root(true, None).is_err());
+        let rows = [
+            (0, false, Some("/run/user/0"), Some("/run/ocicat")),
+            (0, false, None, Some("/run/ocicat")),
+            (7, false, Some("/run/user/7"), Some("/run/user/7/ocicat")),
+            (7, false, Some(""), None),
+            (7, false, None, None),
+            // In a user namespace: of a user who made it, and of a container.
+            (0, true, Some("/run/user/7"), Some("/run/user/7/ocicat")),
+            (0, true, None, Some("/run/ocicat")),
+            (7, true, None, None),
+        ];
+        for (euid, in_user_namespace, directory, expected) in rows {
+            let host = Host { euid, in_user_namespace, ..Host::modern() };
+            let root = default_root(&host, directory.map(str::to_owned)).ok();
+            assert_eq!(root, expected.map(PathBuf::from), "{euid} {in_user_namespace} {directory:?}");
+        }
     }
 }

@@ -63,7 +63,8 @@ fn table(states: &[State], now: Option<i64>) -> String {
             state.id.clone(),
             state.pid.to_string(),
             state.status.to_string(),
-            state.bundle.display().to_string(),
+            // One line a container, whatever the directory is called.
+            state.bundle.display().to_string().escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\""),
             state.created.clone(),
             state.owner.clone(),
         ];

@@ -1,7 +1,7 @@
 //! `create`: from a bundle to a process that only waits to be started; and the way back from every point in between.
 
 use super::exposed;
-use super::record::{Amendment, Identity, Record, boot_id};
+use super::record::{Amendment, Identity, Record, boot_id, pid_namespace};
 use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::undo::Undo;
@@ -135,8 +135,18 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
 
 /// Names the file where an error begins with one of its fields.
 pub(super) fn locate(error: anyhow::Error) -> anyhow::Error {
-    const FIELDS: &[&str] =
-        &["process.", "mounts[", "linux.", "root.", "root:", "root (", "hooks.", "hostname", "domainname"];
+    const FIELDS: &[&str] = &[
+        "process.",
+        "mounts[",
+        "linux.",
+        "root.",
+        "root:",
+        "root (",
+        "hooks.",
+        "hostname",
+        "domainname",
+        "annotations[",
+    ];
     let text = error.to_string();
     if FIELDS.iter().any(|field| text.starts_with(field)) { error.context("config.json") } else { error }
 }
@@ -172,6 +182,7 @@ pub(super) fn first_record(
         created: clock::now_rfc3339(),
         owner: host.euid,
         boot_id: boot_id(),
+        pid_namespace: pid_namespace(),
         creator: Identity::own()?,
         init: None,
         cgroups: Some(paths.clone()),

@@ -4,8 +4,8 @@ use super::create::Made;
 use super::find::Found;
 use super::record::Record;
 use super::status::{self, Status};
-use super::store::{self, Directory};
-use super::{ContainerId, Runtime, poststop};
+use super::store::{self, Damaged, Directory};
+use super::{ContainerId, Runtime, find, poststop};
 use crate::config::Config;
 use crate::sys::{self, pidfd};
 use anyhow::{Result, bail};
@@ -30,9 +30,16 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<Vec<String>> {
     if !directory.exists() {
         return if force { Ok(Vec::new()) } else { bail!("container does not exist: {id}") };
     }
-    let Some((record, config)) = directory.record()? else {
+    let (record, config) = match directory.record() {
+        Ok(Some(read)) => read,
         // Only the directory was made before its runtime was killed.
-        return directory.remove().map(|()| Vec::new());
+        Ok(None) if force => return directory.remove().map(|()| Vec::new()),
+        Ok(None) => bail!(find::never_created(&checked)),
+        Err(error) if force && error.is::<Damaged>() => {
+            directory.remove()?;
+            return Ok(vec![format!("{error:#}: only its state was removed")]);
+        }
+        Err(error) => return Err(error),
     };
     let status = status::of(&record, &directory);
     let found = Found { directory, record, status, config };
@@ -58,7 +65,7 @@ fn take_over(directory: &Directory, force: bool) -> Result<()> {
         if !force && status::of(&record, directory) == Status::Creating {
             bail!("cannot delete container {} that is not stopped: it is being created", directory.id());
         }
-        let waits_for = if record.init.is_none() { Some(record.creator) } else { record.current_init() };
+        let waits_for = if record.init.is_none() { record.creator() } else { record.current_init() };
         if let Some(process) = waits_for.filter(|who| force && who.pid != std::process::id() as i32)
             && let Some(process) = process.open()
         {

@@ -23,11 +23,9 @@ use std::os::fd::{AsFd, OwnedFd};
 pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
     let found = find::look(runtime, &request.id)?;
     match found.status {
-        Status::Running | Status::Created | Status::Paused if request.ignore_paused => {}
-        Status::Running => {}
-        // A created container can be frozen without being called paused.
-        Status::Created if !found.record.cgroups.as_ref().is_some_and(|paths| paths.is_frozen()) => {}
-        Status::Created | Status::Paused => {
+        Status::Running | Status::Created => {}
+        Status::Paused if request.ignore_paused => {}
+        Status::Paused => {
             bail!("cannot exec in a paused container: {}; hint: resume it, or --ignore-paused", request.id)
         }
         other => {
@@ -40,7 +38,7 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
     }
     let process = process(&config, request)?;
     check_console(&process, request)?;
-    let plan = plan::plan(plan::Request {
+    let mut plan = plan::plan(plan::Request {
         config: &config,
         process: &process,
         host: &runtime.host,
@@ -52,14 +50,15 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
         variable: &|name| std::env::var(name).ok(),
         seccomp: filter(&found)?,
     })?;
+    plan.execute.makes_directory = false;
     let supervisor = if request.detach { None } else { Some(signals::Supervisor::prepare(false)?) };
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
-    let spawned = born(runtime, &found, &config, request, &plan)?;
+    let spawned = born(runtime, &found, &config, request, &plan).map_err(|error| ended(&found).unwrap_or(error))?;
     let terminal = talk(&spawned, &found, request, &plan, console.as_ref())
         .inspect_err(|_| end(&spawned.child.pidfd))
-        .map_err(|error| match found.init() {
+        .map_err(|error| match ended(&found) {
             // It died with its container.
-            Err(gone) if error.is::<handshake::Gone>() => gone,
+            Some(gone) if error.is::<handshake::Gone>() || sys::errno_of(&error) == Some(Errno(libc::EPIPE)) => gone,
             _ => error,
         })?;
     if let Some(error) = spawned.parent.executed()? {
@@ -69,6 +68,11 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal };
     Ok(supervisor.supervise(&spawned.child.pidfd, spawned.child.pid, options)?.code())
+}
+
+/// What to say of a container that has ended meanwhile; whatever went wrong then is not the caller's fault.
+fn ended(found: &Found) -> Option<anyhow::Error> {
+    found.init().err()
 }
 
 /// Kills and reaps: a dead process that nobody reaps keeps the container's pid namespace, and so its init, from ending.

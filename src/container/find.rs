@@ -47,10 +47,15 @@ fn parse(id: &str) -> Result<ContainerId> {
 
 fn found(directory: Directory) -> Result<Found> {
     let Some((record, config)) = directory.record()? else {
-        bail!("container {} was never created: its runtime was killed; hint: delete --force", directory.id());
+        bail!(never_created(directory.id()));
     };
     let status = status::of(&record, &directory);
     Ok(Found { directory, record, status, config })
+}
+
+/// What to say of a directory that a killed runtime left before it made anything else.
+pub(super) fn never_created(id: &ContainerId) -> String {
+    format!("container {id} was never created: its runtime was killed; hint: delete --force")
 }
 
 impl Found {
@@ -66,6 +71,12 @@ impl Found {
     pub(super) fn init(&self) -> Result<(i32, std::os::fd::OwnedFd)> {
         let init = self.record.current_init();
         let open = init.and_then(|init| Some((init.pid, init.open()?)));
+        if open.is_none() && self.status != Status::Stopped && self.record.is_of_another_pid_namespace() {
+            let id = &self.record.id;
+            bail!(
+                "the processes of {id} are out of sight: it was made in another pid namespace; hint: call ocicat there"
+            );
+        }
         // It may have ended since it was found.
         let now = || status::of(&self.record, &self.directory);
         open.with_context(|| format!("container not running: {} is {}", self.record.id, now()))

@@ -26,10 +26,6 @@ pub fn resume(runtime: &Runtime, id: &str) -> Result<()> {
     let found = find::take(runtime, id)?;
     match found.status {
         Status::Paused => own_cgroup(found.record.cgroups.as_ref())?.thaw(),
-        // A created container can be frozen without being called paused.
-        Status::Created if found.record.cgroups.as_ref().is_some_and(Paths::is_frozen) => {
-            own_cgroup(found.record.cgroups.as_ref())?.thaw()
-        }
         other => bail!("container not paused: {id} is {other}"),
     }
 }

@@ -8,8 +8,6 @@ use crate::process::hooks::{self, Output};
 pub(super) fn run(config: &Config, state: &State) -> Vec<String> {
     let Some(hooks) = config.hooks.as_ref().filter(|hooks| !hooks.poststop.is_empty()) else { return Vec::new() };
     let state = serde_json::to_string(state).unwrap_or_default();
-    let annotation = |name: &str| config.annotations.get(name).map(std::path::PathBuf::from);
-    let output = Output { stdout: annotation("run.oci.hooks.stdout"), stderr: annotation("run.oci.hooks.stderr") };
-    let failures = hooks::run_all(&hooks.poststop, "hooks.poststop", &state, &output);
+    let failures = hooks::run_all(&hooks.poststop, "hooks.poststop", &state, &Output::of(&config.annotations));
     failures.iter().map(|error| format!("{error:#}")).collect()
 }

@@ -33,6 +33,9 @@ pub struct Record {
     pub owner: u32,
     /// The boot in which the processes below lived.
     pub boot_id: String,
+    /// Inode number of the pid namespace in which the numbers below name processes; 0 where procfs does not tell.
+    #[serde(default)]
+    pub pid_namespace: u64,
     /// The runtime process that makes the container.
     pub creator: Identity,
     /// Init; `None` until the container is created.
@@ -106,6 +109,11 @@ pub fn boot_id() -> String {
     files::read_text("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
+/// The inode number of this process's pid namespace; 0 where procfs does not tell.
+pub fn pid_namespace() -> u64 {
+    rustix::fs::stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino)
+}
+
 /// What has come to be since the record was first written.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Amendment {
@@ -150,6 +158,7 @@ impl Record {
             created: String::new(),
             owner: 0,
             boot_id: String::new(),
+            pid_namespace: 0,
             creator,
             init: None,
             cgroups: None,
@@ -163,6 +172,21 @@ impl Record {
 
     /// Init's identity, if it belongs to this boot.
     pub fn current_init(&self) -> Option<Identity> {
-        self.init.filter(|_| self.boot_id == boot_id())
+        self.init.filter(|_| self.is_of_this_boot() && !self.is_of_another_pid_namespace())
+    }
+
+    /// The creator, if its number means the same process here.
+    pub fn creator(&self) -> Option<Identity> {
+        (self.is_of_this_boot() && !self.is_of_another_pid_namespace()).then_some(self.creator)
+    }
+
+    /// True where the numbers of the record are another pid namespace's: one of a container around the caller, or below.
+    pub fn is_of_another_pid_namespace(&self) -> bool {
+        let own = pid_namespace();
+        self.is_of_this_boot() && self.pid_namespace != 0 && own != 0 && self.pid_namespace != own
+    }
+
+    fn is_of_this_boot(&self) -> bool {
+        self.boot_id == boot_id()
     }
 }

@@ -1,5 +1,6 @@
 //! `start`: one byte to the init that waits, and what became of its execve.
 
+use super::create::locate;
 use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::{Runtime, delete, find};
@@ -23,10 +24,10 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         Status::Created => {}
         Status::Stopped => bail!("cannot start a container that has stopped: {id}"),
         Status::Creating => bail!("cannot start a container that is being created: {id}"),
+        Status::Paused if found.directory.has(store::START) => {
+            bail!("cannot start a paused container: {id}; hint: resume it first")
+        }
         Status::Running | Status::Paused => bail!("cannot start an already running container: {id}"),
-    }
-    if found.record.cgroups.as_ref().is_some_and(|paths| paths.is_frozen()) {
-        bail!("cannot start a paused container: {id}; hint: resume it first");
     }
     let config = found.config()?;
     let Some(process) = &config.process else {
@@ -35,7 +36,7 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
     let (_, init) = found.init()?;
     let outcome = go(&found.directory)?;
     if let Some(failed) = wait_for_execve(&outcome, &init)? {
-        return Err(failure::translate(process, failed));
+        return Err(locate(failure::translate(process, failed)));
     }
     drop(outcome);
     let state = status::state(&found.record, Status::Running);
@@ -89,7 +90,6 @@ fn wait_for_execve(outcome: &OwnedFd, init: &OwnedFd) -> Result<Option<anyhow::E
 /// The poststart hooks.
 pub(super) fn after_start(config: &Config, state: &status::State) -> Result<()> {
     let Some(hooks) = config.hooks.as_ref().filter(|hooks| !hooks.poststart.is_empty()) else { return Ok(()) };
-    let annotation = |name: &str| config.annotations.get(name).map(std::path::PathBuf::from);
-    let output = Output { stdout: annotation("run.oci.hooks.stdout"), stderr: annotation("run.oci.hooks.stderr") };
-    hooks::run(&hooks.poststart, "hooks.poststart", &serde_json::to_string(state)?, &output)
+    let output = Output::of(&config.annotations);
+    hooks::run(&hooks.poststart, "hooks.poststart", &serde_json::to_string(state)?, &output).map_err(locate)
 }

@@ -38,7 +38,7 @@ impl std::fmt::Display for Status {
 pub struct State {
     pub oci_version: String,
     pub id: String,
-    /// 0 once the container has stopped.
+    /// 0 once the container has stopped, and for who is in another pid namespace than its runtime was.
     pub pid: i32,
     pub status: Status,
     pub bundle: PathBuf,
@@ -57,21 +57,31 @@ pub struct State {
 /// Looks at the facts.
 pub fn of(record: &Record, directory: &Directory) -> Status {
     match record.current_init() {
-        None if record.init.is_none() && record.boot_id == super::record::boot_id() && record.creator.is_alive() => {
-            Status::Creating
+        None if record.init.is_none() && record.creator().is_some_and(|creator| creator.is_alive()) => Status::Creating,
+        Some(init) if init.is_alive() => alive(record, directory),
+        // Its processes cannot be seen from here; its cgroups can.
+        None if record.is_of_another_pid_namespace()
+            && record.cgroups.as_ref().is_some_and(|paths| paths.is_populated()) =>
+        {
+            alive(record, directory)
         }
-        Some(init) if init.is_alive() => match directory.has(store::START) {
-            true => Status::Created,
-            false if record.cgroups.as_ref().is_some_and(|paths| paths.is_frozen()) => Status::Paused,
-            false => Status::Running,
-        },
         _ => Status::Stopped,
+    }
+}
+
+fn alive(record: &Record, directory: &Directory) -> Status {
+    if record.cgroups.as_ref().is_some_and(|paths| paths.is_frozen()) {
+        Status::Paused
+    } else if directory.has(store::START) {
+        Status::Created
+    } else {
+        Status::Running
     }
 }
 
 /// The state document.
 pub fn state(record: &Record, status: Status) -> State {
-    let pid = record.init.filter(|_| status != Status::Stopped).map_or(0, |init| init.pid);
+    let pid = record.current_init().filter(|_| status != Status::Stopped).map_or(0, |init| init.pid);
     State {
         oci_version: record.oci_version.clone(),
         id: record.id.clone(),

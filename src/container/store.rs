@@ -13,7 +13,7 @@
 
 use super::ContainerId;
 use super::record::{Amendment, Record};
-use crate::sys::{self, Errno, files};
+use crate::sys::{self, Asked, Errno, files};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use serde_json::value::RawValue;
@@ -37,6 +37,26 @@ pub struct Directory {
     fd: OwnedFd,
     root: PathBuf,
 }
+
+/// A record that somebody else has changed: what the container consists of is not known any more.
+#[derive(Debug)]
+pub struct Damaged {
+    id: String,
+    file: PathBuf,
+}
+
+impl std::fmt::Display for Damaged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Damaged { id, file } = self;
+        let file = file.display();
+        write!(
+            f,
+            "the record of container {id} is damaged: {file}; hint: end its processes and remove its cgroups, then delete --force"
+        )
+    }
+}
+
+impl std::error::Error for Damaged {}
 
 /// Claims an id: makes its directory, and the root above it where that is missing (0700, CVE-2021-41103), and locks it.
 ///
@@ -95,15 +115,16 @@ pub fn ids(root: &Path) -> Result<Vec<ContainerId>> {
         Err(error) if error.errno == Errno(libc::ENOENT) => return Ok(Vec::new()),
         opened => opened?,
     };
-    let mut ids: Vec<ContainerId> = names(&fd)?.iter().filter_map(|name| name.parse().ok()).collect();
+    let names = names(&fd).with_context(|| root.display().to_string())?;
+    let mut ids: Vec<ContainerId> = names.iter().filter_map(|name| name.parse().ok()).collect();
     ids.sort();
     Ok(ids)
 }
 
 fn names(directory: impl AsFd) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for entry in rustix::fs::Dir::read_from(directory).context("read directory")? {
-        let name = entry.context("read directory")?.file_name().to_string_lossy().into_owned();
+    for entry in rustix::fs::Dir::read_from(directory).asked(|| "getdents".to_owned())? {
+        let name = entry.asked(|| "getdents".to_owned())?.file_name().to_string_lossy().into_owned();
         if name != "." && name != ".." {
             found.push(name);
         }
@@ -127,14 +148,14 @@ impl Directory {
         loop {
             match rustix::fs::flock(&self.fd, FlockOperation::LockExclusive) {
                 Err(rustix::io::Errno::INTR) => {}
-                other => return other.with_context(|| format!("lock the state of {}", self.id)),
+                other => return Ok(other.asked(|| format!("flock {}", self.path().display()))?),
             }
         }
     }
 
     /// Lets other processes work on the container again.
     pub fn unlock(&self) -> Result<()> {
-        rustix::fs::flock(&self.fd, FlockOperation::Unlock).with_context(|| format!("unlock the state of {}", self.id))
+        Ok(rustix::fs::flock(&self.fd, FlockOperation::Unlock).asked(|| format!("unlock {}", self.path().display()))?)
     }
 
     /// True when no other process works on the container; it is then ours.
@@ -169,14 +190,15 @@ impl Directory {
     pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
-            .with_context(|| format!("create {name} in {}", self.path().display()))?;
-        Ok(files::write_fd(&file, bytes)?)
+            .asked(|| format!("create {}", self.path().join(name).display()))?;
+        files::write_fd(&file, bytes).with_context(|| self.path().join(name).display().to_string())
     }
 
     /// Makes a fifo.
     pub fn make_fifo(&self, name: &str) -> Result<()> {
         rustix::fs::mknodat(&self.fd, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
-            .with_context(|| format!("make the fifo {name} in {}", self.path().display()))
+            .asked(|| format!("mkfifo {}", self.path().join(name).display()))
+            .map_err(Into::into)
     }
 
     /// Opens a file of the directory.
@@ -191,12 +213,22 @@ impl Directory {
 
     /// The record with its amendments, and config.json as it was at create; `None` when there is none, or only the
     /// beginning of one: then nothing else of the container exists.
+    ///
+    /// # Errors
+    /// [`Damaged`]: it was whole once, and somebody has changed it.
     pub fn record(&self) -> Result<Option<(Record, Box<RawValue>)>> {
-        let bytes = match self.open_file(RECORD, OFlags::RDONLY) {
-            Err(error) if error.errno == Errno(libc::ENOENT) => return Ok(None),
-            file => files::read_fd(file?, LONGEST)?,
+        let read = self.open_file(RECORD, OFlags::RDONLY).and_then(|file| files::read_fd(file, LONGEST));
+        let bytes = match read {
+            Err(error) if error.errno == Errno(libc::ENOENT) => Vec::new(),
+            read => read.with_context(|| self.path().join(RECORD).display().to_string())?,
         };
-        Ok(read_record(&bytes))
+        match read_record(&bytes) {
+            // The first line ends once the record is whole; what else there is came after it.
+            None if bytes.contains(&b'\n') || [START, OUTCOME, SECCOMP].iter().any(|name| self.has(name)) => {
+                Err(Damaged { id: self.id.to_string(), file: self.path().join(RECORD) }.into())
+            }
+            read => Ok(read),
+        }
     }
 
     /// Reads a small file of the directory.
@@ -208,19 +240,18 @@ impl Directory {
     pub fn unlink(&self, name: &str) -> Result<()> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno).with_context(|| format!("unlink {name} in {}", self.path().display())),
+            Err(errno) => Ok(Err(errno).asked(|| format!("unlink {}", self.path().join(name).display()))?),
         }
     }
 
     /// Removes the directory and what is in it, the record last: whenever this is cut short, it can be done again.
     pub fn remove(&self) -> Result<()> {
-        for name in names(&self.fd)?.iter().filter(|name| *name != RECORD) {
+        for name in [START, OUTCOME, SECCOMP, RECORD] {
             self.unlink(name)?;
         }
-        self.unlink(RECORD)?;
         match rustix::fs::unlinkat(CWD, self.path(), AtFlags::REMOVEDIR) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno).with_context(|| format!("rmdir {}", self.path().display())),
+            Err(errno) => Ok(Err(errno).asked(|| format!("rmdir {}", self.path().display()))?),
         }
     }
 }

@@ -22,7 +22,9 @@ pub fn wait(runtime: &Runtime, request: &Wait) -> Result<Exit> {
         Status::Stopped => return Ok(already(&found)),
         Status::Created | Status::Running | Status::Paused => {}
     }
-    let Some(init) = found.record.current_init() else { return Ok(already(&found)) };
+    let Some(init) = found.record.current_init() else {
+        return found.init().map(|_| already(&found));
+    };
     // It may have ended since its status was read, and even then its parent has not reaped it as a rule.
     let Some(process) = init.open_unreaped() else { return Ok(already(&again(found)?)) };
     let limit = request.timeout.map_or(-1, |limit| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX));

@@ -22,6 +22,8 @@ pub struct Plan {
     pub environment: Vec<CString>,
     /// `process.cwd`.
     pub directory: CString,
+    /// A directory that is missing is made: init's, not that of an `exec`, where it is a typing error.
+    pub makes_directory: bool,
 }
 
 /// Checks and converts; `additional` is appended to the environment (LISTEN_FDS, NOTIFY_SOCKET).
@@ -37,7 +39,7 @@ pub fn plan(process: &Process, additional: &[String]) -> Result<Plan> {
         arguments.push(text(argument, || format!("process.args[{index}]"))?);
     }
     let directory = text(&process.cwd, || "process.cwd".to_owned())?;
-    Ok(Plan { arguments, environment: environment(&process.env, additional)?, directory })
+    Ok(Plan { arguments, environment: environment(&process.env, additional)?, directory, makes_directory: true })
 }
 
 fn text(value: &str, place: impl FnOnce() -> String) -> Result<CString> {
@@ -110,6 +112,9 @@ fn in_root(root: BorrowedFd<'_>, path: impl AsRef<std::path::Path>, flags: OFlag
 
 /// Makes `process.cwd` where it is missing; before the change of user, inside of the container's root.
 pub fn make_directory(plan: &Plan, root: BorrowedFd<'_>) -> Result<()> {
+    if !plan.makes_directory {
+        return Ok(());
+    }
     let path = plan.directory.to_bytes();
     let open = |path: &[u8]| {
         use std::os::unix::ffi::OsStrExt;

@@ -13,10 +13,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+const STDOUT: &str = "run.oci.hooks.stdout";
+const STDERR: &str = "run.oci.hooks.stderr";
 
 /// Where the hooks' output goes instead of the error text (annotations run.oci.hooks.stdout and .stderr).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,9 +30,48 @@ pub struct Output {
     pub stderr: Option<PathBuf>,
 }
 
+/// The files of an [`Output`], open.
+#[derive(Debug, Default)]
+pub struct Files {
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+}
+
+impl Output {
+    /// The files that the annotations of a container name.
+    pub fn of(annotations: &std::collections::BTreeMap<String, String>) -> Output {
+        let file = |name: &str| annotations.get(name).map(PathBuf::from);
+        Output { stdout: file(STDOUT), stderr: file(STDERR) }
+    }
+
+    /// Opens the files; hooks inside of the container need that while the host's are still in sight.
+    pub fn open(&self) -> Result<Files> {
+        let open = |path: &Option<PathBuf>, annotation: &str| {
+            let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let open = |path: &PathBuf| {
+                rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).asked(|| format!("open {}", path.display()))
+            };
+            path.as_ref().map(open).transpose().with_context(|| format!("annotations[{annotation}]"))
+        };
+        Ok(Files { stdout: open(&self.stdout, STDOUT)?, stderr: open(&self.stderr, STDERR)? })
+    }
+}
+
+impl Files {
+    /// Those that are open.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.stdout, &self.stderr].into_iter().flatten().map(AsFd::as_fd)
+    }
+}
+
 /// Runs each hook with the container's state on its standard input; stops at the first that fails. `place` is the field
 /// of config.json: `hooks.prestart`.
 pub fn run(hooks: &[Hook], place: &str, state: &str, output: &Output) -> Result<()> {
+    if hooks.is_empty() { Ok(()) } else { run_into(hooks, place, state, &output.open()?) }
+}
+
+/// The same with the files open.
+pub fn run_into(hooks: &[Hook], place: &str, state: &str, output: &Files) -> Result<()> {
     for (index, hook) in hooks.iter().enumerate() {
         one(hook, state, output).with_context(|| format!("{place}[{index}] {}", hook.path.display()))?;
     }
@@ -38,22 +80,26 @@ pub fn run(hooks: &[Hook], place: &str, state: &str, output: &Output) -> Result<
 
 /// Runs each hook even when one fails, as `poststop` wants it (runtime.md, "Lifecycle" 13: a warning); the failures.
 pub fn run_all(hooks: &[Hook], place: &str, state: &str, output: &Output) -> Vec<anyhow::Error> {
+    let (files, unopened) = match output.open() {
+        Ok(files) => (files, None),
+        Err(error) => (Files::default(), Some(error)),
+    };
     let numbered = hooks.iter().enumerate();
     let ran = numbered.map(|(index, hook)| {
-        one(hook, state, output).with_context(|| format!("{place}[{index}] {}", hook.path.display()))
+        one(hook, state, &files).with_context(|| format!("{place}[{index}] {}", hook.path.display()))
     });
-    ran.filter_map(Result::err).collect()
+    unopened.into_iter().chain(ran.filter_map(Result::err)).collect()
 }
 
-fn one(hook: &Hook, state: &str, output: &Output) -> Result<()> {
+fn one(hook: &Hook, state: &str, output: &Files) -> Result<()> {
     if hook.timeout.is_some_and(|seconds| seconds <= 0) {
         bail!("timeout: {} is not greater than zero", hook.timeout.unwrap_or_default());
     }
     let program = Program::new(hook)?;
     // A file in memory and no pipe: a hook that does not read cannot make us wait, and cannot make us fail.
     let stdin = memory::file_with(c"state", state.as_bytes())?;
-    let (given_stdout, mut stdout) = captured(output.stdout.as_deref())?;
-    let (given_stderr, mut stderr) = captured(output.stderr.as_deref())?;
+    let (given_stdout, mut stdout) = captured(output.stdout.as_ref())?;
+    let (given_stderr, mut stderr) = captured(output.stderr.as_ref())?;
     let (outcome, refused) = pipe_with(PipeFlags::CLOEXEC).asked(|| "pipe".to_owned())?;
     let child = match clone3(0, None)? {
         Cloned::Child => program.become_it([&stdin, &given_stdout, &given_stderr], &refused),
@@ -145,16 +191,13 @@ struct Captured {
 const KEPT: usize = 64 * 1024;
 
 /// The hook's end and ours.
-fn captured(file: Option<&Path>) -> Result<(OwnedFd, Captured)> {
-    let Some(path) = file else {
+fn captured(file: Option<&OwnedFd>) -> Result<(OwnedFd, Captured)> {
+    let Some(file) = file else {
         let (read, given) = pipe_with(PipeFlags::CLOEXEC).asked(|| "pipe".to_owned())?;
         rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK).asked(|| "fcntl F_SETFL pipe".to_owned())?;
         return Ok((given, Captured { read: Some(read), text: Vec::new() }));
     };
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let given = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
-        .asked(|| format!("open {}", path.display()))
-        .context("output of hooks")?;
+    let given = rustix::io::fcntl_dupfd_cloexec(file, 3).asked(|| "fcntl F_DUPFD_CLOEXEC".to_owned())?;
     Ok((given, Captured::default()))
 }
 

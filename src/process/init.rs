@@ -37,6 +37,8 @@ struct Init<'a> {
     root: Option<Root>,
     terminal: Option<terminal::Terminal>,
     number: i32,
+    /// Where the output of startContainer hooks goes: the files are of the host.
+    hook_files: hooks::Files,
 }
 
 struct Step {
@@ -79,6 +81,8 @@ const ISOLATED: &[Step] = &[
 const ROOTED: &[Step] = &[
     // before pivot_root: the hooks' paths are of the host
     step("createContainer hooks", create_container_hooks),
+    // before pivot_root for the same reason
+    step("output of startContainer hooks", open_hook_files),
     step("pivot", |init| init.root_mut()?.pivot()),
     // last of the mounts: nothing may be mounted over a mask or into a read-only root afterwards
     step("masks", |init| init.root_mut()?.finish()),
@@ -91,7 +95,7 @@ pub fn main(plan: &Plan, given: Given<'_>, end: &ChildEnd) -> ! {
     } else {
         proc::own_number_on_host().unwrap_or(0)
     };
-    let mut init = Init { plan, given, root: None, terminal: None, number };
+    let mut init = Init { plan, given, root: None, terminal: None, number, hook_files: hooks::Files::default() };
     let mut at = "";
     let failed = match init.live(end, &mut at) {
         Ok(never) => match never {},
@@ -155,6 +159,7 @@ impl Init<'_> {
         let preserved = self.plan.process.as_ref().map_or(0, |process| process.descriptors.preserved);
         let mut keep = vec![end.as_fd()];
         keep.extend([&self.given.start, &self.given.outcome].into_iter().flatten().map(|fd| fd.as_fd()));
+        keep.extend(self.hook_files.descriptors());
         keep.extend(self.terminal.iter().flat_map(|terminal| [terminal.master.as_fd(), terminal.slave.as_fd()]));
         Ok(files::close_all_but(3 + preserved, &keep)?)
     }
@@ -213,7 +218,7 @@ impl Init<'_> {
             return Ok(());
         }
         let state = (self.given.state)(self.number);
-        hooks::run(&self.plan.hooks.start_container, "hooks.startContainer", &state, &self.plan.hook_output)
+        hooks::run_into(&self.plan.hooks.start_container, "hooks.startContainer", &state, &self.hook_files)
     }
 
     /// A container without `process` only lives until it is deleted.
@@ -305,6 +310,13 @@ fn write_sysctl(init: &mut Init<'_>) -> Result<()> {
         return Ok(());
     }
     sysctl::apply(&init.plan.sysctl, &Procfs::open()?)
+}
+
+fn open_hook_files(init: &mut Init<'_>) -> Result<()> {
+    if !init.plan.hooks.start_container.is_empty() {
+        init.hook_files = init.plan.hook_output.open()?;
+    }
+    Ok(())
 }
 
 fn create_container_hooks(init: &mut Init<'_>) -> Result<()> {

@@ -170,7 +170,6 @@ pub fn init(
 ) -> Result<Init> {
     let hooks = config.hooks.clone().unwrap_or_default();
     let linux = config.linux.as_ref();
-    let annotation = |name: &str| config.annotations.get(name).map(std::path::PathBuf::from);
     let network = match linux {
         Some(linux) => namespaces::net::plan(&linux.net_devices)?,
         None => namespaces::net::Plan::default(),
@@ -183,10 +182,7 @@ pub fn init(
             || [&hooks.prestart, &hooks.create_runtime, &hooks.create_container].iter().any(|hooks| !hooks.is_empty()),
         network,
         hooks,
-        hook_output: super::hooks::Output {
-            stdout: annotation("run.oci.hooks.stdout"),
-            stderr: annotation("run.oci.hooks.stderr"),
-        },
+        hook_output: super::hooks::Output::of(&config.annotations),
         namespaces,
         rootfs,
         process,

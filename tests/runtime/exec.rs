@@ -49,7 +49,11 @@ fn exec_ends_with_255_when_the_runtime_fails() {
     only_ocicat!("crun ends with 1");
     let container = running();
     container.exec(&["/no/such/program"]).exits(255).fails("no such file or directory");
-    container.exec_with(&["--cwd", "/no/such/dir/at/all"], &["true"]);
+    container
+        .exec_with(&["--cwd", "/no/such/dir/at/all"], &["true"])
+        .exits(255)
+        .fails("/no/such/dir/at/all: no such file");
+    assert!(!container.rootfs().join("no").exists(), "a directory was made in the container");
     container.call(&["exec", "nobody-has-this-id", "true"]).exits(255).fails("does not exist");
 }
 

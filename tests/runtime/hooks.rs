@@ -278,11 +278,14 @@ fn the_output_of_hooks_goes_to_the_files_that_annotations_name() {
     let (out, err) = (container.dir.join("hooks.out"), container.dir.join("hooks.err"));
     let entry = hook(&container, "echo told; echo warned >&2");
     let annotations = json!({"run.oci.hooks.stdout": out, "run.oci.hooks.stderr": err});
-    let hooks = json!({"createRuntime": [entry], "poststart": [entry], "poststop": [entry]});
+    // Inside of the container there are no such files, and they must not be made there.
+    let inside = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo told; echo warned >&2"]});
+    let hooks =
+        json!({"createRuntime": [entry], "startContainer": [inside], "poststart": [entry], "poststop": [entry]});
     let container = container.set("/hooks", hooks).set("/annotations", annotations).shell("echo program");
     container.run().says("program");
-    assert_eq!(std::fs::read_to_string(out).unwrap(), "told\ntold\ntold\n");
-    assert_eq!(std::fs::read_to_string(err).unwrap(), "warned\nwarned\nwarned\n");
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "told\n".repeat(4));
+    assert_eq!(std::fs::read_to_string(err).unwrap(), "warned\n".repeat(4));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use std::fs;
+use std::process::Command;
 
 #[test]
 fn run_gives_the_exit_code_of_the_program() {
@@ -251,6 +252,85 @@ fn delete_force_takes_a_paused_container() {
     container.call(&["pause", &container.id]).ok();
     container.call(&["delete", "--force", &container.id]).ok();
     assert_eq!(container.leftovers(), Vec::<String>::new());
+}
+
+/// A manager in a container sees the state directory and the cgroups of the host's containers, and none of their processes.
+#[test]
+fn a_container_is_not_taken_for_stopped_where_its_processes_are_out_of_sight() {
+    only_ocicat!("runc says stopped, forgets the state, and the process goes on");
+    let container = Container::new().sleeping();
+    let pid = container.pid();
+    let elsewhere = |words: &[&str]| {
+        let own = container.command(words);
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "--"]).arg(own.get_program()).args(own.get_args());
+        command.current_dir(&container.dir).stdin(container.null());
+        finish(command)
+    };
+    let state: Value = serde_json::from_str(&elsewhere(&["state", &container.id]).ok().out).unwrap();
+    assert!(state["status"] == "running" && state["pid"] == 0 && state.get("exit").is_none(), "{state}");
+    elsewhere(&["delete", &container.id]).fails("not stopped");
+    for words in [&["exec", &container.id, "true"][..], &["kill", &container.id], &["wait", &container.id]] {
+        elsewhere(words).fails("made in another pid namespace");
+    }
+    assert!(host::alive(pid));
+    // Who has ended is stopped there too.
+    container.end();
+    let state: Value = serde_json::from_str(&elsewhere(&["state", &container.id]).ok().out).unwrap();
+    assert_eq!(state["status"], "stopped");
+    elsewhere(&["delete", &container.id]).ok();
+    assert_eq!(container.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_damaged_record_is_told_and_never_forgotten_silently() {
+    only_ocicat!("each has its own state");
+    for damage in ["{}\n", "\n", "{\"version\": 1}\n{}\n"] {
+        let container = Container::new().sleeping();
+        let record = container.root().join(&container.id).join("record");
+        let whole = fs::read(&record).unwrap();
+        fs::write(&record, damage).unwrap();
+        for words in [&["state", &container.id][..], &["delete", &container.id], &["kill", &container.id, "KILL"]] {
+            container.call(words).fails("damaged").fails(record.to_str().unwrap());
+        }
+        fs::write(&record, whole).unwrap();
+        container.call(&["delete", "--force", &container.id]).ok();
+    }
+    // Cut down to nothing it is what a killed create leaves: to be forgotten it takes force.
+    let container = Container::new().sleeping();
+    let record = container.root().join(&container.id).join("record");
+    let whole = fs::read(&record).unwrap();
+    fs::write(&record, "").unwrap();
+    container.call(&["delete", &container.id]).fails("was never created");
+    fs::write(&record, whole).unwrap();
+    container.call(&["delete", "--force", &container.id]).ok();
+}
+
+#[test]
+fn delete_takes_no_file_that_is_not_the_runtimes() {
+    only_ocicat!("peers take whatever is there");
+    let container = Container::new();
+    let directory = container.root().join("documents");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("precious"), "x").unwrap();
+    container.call(&["delete", "documents"]).fails("never created");
+    container.call(&["delete", "--force", "documents"]).fails("ENOTEMPTY");
+    assert_eq!(fs::read_to_string(directory.join("precious")).unwrap(), "x");
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_created_container_can_be_paused_and_then_not_be_started() {
+    only_ocicat!("runc 1.1 starts it");
+    let container = Container::new().args(&["true"]);
+    container.create().ok();
+    container.call(&["pause", &container.id]).ok();
+    assert_eq!(container.status(), "paused");
+    container.call(&["pause", &container.id]).fails("already paused");
+    container.call(&["start", &container.id]).fails("cannot start a paused container");
+    container.call(&["resume", &container.id]).ok();
+    assert_eq!(container.status(), "created");
+    container.start().ok();
 }
 
 #[test]
