@@ -47,7 +47,15 @@ pub(super) fn fetch(call: &Call, store: &Store, reference: &Reference, unpack: U
     let options = Options { platform: platform(&call.given)?, unpack, layers: layer_options(call)? };
     let pulled = pull(store, &client, reference, &options, &*shown);
     shown.end();
-    pulled
+    // Which of the disks is full is the question then.
+    let full = |error: &anyhow::Error| {
+        crate::sys::errno_of(error).is_some_and(|errno| [libc::ENOSPC, libc::EDQUOT].contains(&errno.0))
+    };
+    pulled.map_err(
+        |error| {
+            if full(&error) { error.context(format!("store {}", store.path().display())) } else { error }
+        },
+    )
 }
 
 /// The image of the store, pulled first if it is missing, or always with `--pull`; and whether it was fetched, and so

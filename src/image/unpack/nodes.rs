@@ -156,13 +156,16 @@ impl Applier<'_> {
 
     /// The target is not in this tree: it is in a lower layer's, or nowhere.
     fn link_below(&mut self, name: &Name, parent: &Directory, target: &Name) -> Result<()> {
-        if !self.is_own_directory() {
+        // The name of a link to a lower file is as good as that file's.
+        let first = self.pending.links.get(target.path()).cloned();
+        if !self.is_own_directory() || (first.is_none() && self.pending.hides(target.path())) {
             return Ok(Err(Errno::NOENT).asked(|| format!("link {}", shown(target.path())))?);
         }
+        let target = first.unwrap_or_else(|| target.path().to_vec());
         self.clear(parent, name.last(), name.path())?;
         self.pending.account(name.path(), self.limits.deferred)?;
-        self.pending.account(target.path(), self.limits.deferred)?;
-        self.pending.links.insert(name.path().to_vec(), target.path().to_vec());
+        self.pending.account(&target, self.limits.deferred)?;
+        self.pending.links.insert(name.path().to_vec(), target);
         Ok(())
     }
 }

@@ -42,6 +42,11 @@ impl Times {
         }
     }
 
+    /// The directory keeps the times that it has.
+    pub(crate) fn forget(&mut self, inode: u64) {
+        self.by_inode.remove(&inode);
+    }
+
     /// True when it is time to apply and begin anew.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes > KEPT
