@@ -15,7 +15,7 @@
 #[allow(unused_imports, reason = "each test crate uses its part of this")]
 mod common;
 
-use common::registry::{Registry, fails, have, ok};
+use common::registry::{Registry, fails, have, ok, proxy};
 use common::terminal::Terminal;
 use common::{Value, json};
 use ocicat::image::manifest::{Descriptor, media};
@@ -380,4 +380,29 @@ fn a_terminal_shows_a_bar_for_each_layer_and_one_line_for_all() {
     let said =
         fails(Command::new(program).arg("--store").arg(place.path("third")).args(["pull", &format!("{name}no")]));
     assert!(said.starts_with("ocicat-image: ") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_asked_to_connect_and_this_machine_needs_none() {
+    need!(have(&["docker-registry"]), "docker-registry is not installed");
+    need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
+    let place = Place::new();
+    let registry = Registry::start(place.directory.path(), "");
+    let name = format!("{}/x:1", registry.address);
+    ok(&mut place.image(&["-q", "push", IMAGE, &name]));
+    let (address, asked) = proxy(registry.address.clone());
+    let pull = |name: &str, except: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ocicat-image"));
+        command.arg("--store").arg(place.path("fresh")).args(["-q", "pull", "--plain-http", "--attempts", "1", name]);
+        command.env("HTTP_PROXY", format!("http://me:secret@{address}")).env("NO_PROXY", except);
+        command.env("REGISTRY_AUTH_FILE", place.path("auth.json"));
+        command
+    };
+    ok(&mut pull("registry.example.test:81/x:1", ""));
+    let lines = asked.lock().unwrap().clone();
+    assert!(lines.contains(&"connect registry.example.test:81 http/1.1".to_owned()), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("proxy-authorization: basic ")), "{lines:?}");
+    ok(&mut pull(&name, ""));
+    fails(&mut pull("other.example.test:81/x:1", ".example.test"));
+    assert_eq!(*asked.lock().unwrap(), lines);
 }

@@ -39,9 +39,9 @@ const DEPTH: usize = 2048;
 pub(crate) struct Pruning<'a> {
     /// Its entries.
     pub(crate) marks: &'a Marks,
-    /// Called for a directory of the lower layers that is hidden as well, but has entries of this layer in it: it stays,
-    /// with nothing of what it was.
-    pub(crate) renew: &'a mut dyn FnMut(BorrowedFd<'_>) -> Result<()>,
+    /// Called for a directory of the lower layers that is hidden as well. With `true` it has entries of this layer in it and
+    /// stays, with nothing of what it was; else it goes.
+    pub(crate) hidden: &'a mut dyn FnMut(BorrowedFd<'_>, bool) -> Result<()>,
 }
 
 impl Pruning<'_> {
@@ -91,8 +91,8 @@ impl Pruning<'_> {
         let flags = if kind == FileType::Directory {
             let inner = descend(directory, name)?;
             let stays = self.below(inner.as_fd(), depth + 1)?;
-            if stays && !ours {
-                (self.renew)(inner.as_fd())?;
+            if !ours {
+                (self.hidden)(inner.as_fd(), stays)?;
             }
             if stays || ours {
                 return Ok(true);

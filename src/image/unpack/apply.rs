@@ -1,7 +1,7 @@
 //! Entries of an archive become files, by *at calls from descriptors of their parent directories.
 
 use super::attributes::{self, Attributes};
-use super::directories::{Directories, Directory, is_directory};
+use super::directories::{DEFAULT_ACL, Directories, Directory, is_directory};
 use super::marks::Marks;
 use super::merged::{Stack, joined};
 use super::names::{Name, cleaned};
@@ -211,7 +211,8 @@ impl<'a> Applier<'a> {
         let replaced = self.clear(parent, name, path)? | self.pending.links.remove(path).is_some();
         rustix::fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(0o755)).asked(|| format!("mkdir {}", shown(path)))?;
         let directory = self.open_made(parent, name, path)?;
-        if parent.gives_group() {
+        if parent.is_inherited() {
+            attributes::drop_all(directory.fd.as_fd())?;
             directory.change_mode(0o755)?;
         }
         if let Some(owner) = self.attributes.owner(0, 0, parent.gives_group())? {
@@ -298,7 +299,7 @@ impl<'a> Applier<'a> {
         }
         self.pending.implicit.remove(name.path());
         let directory = self.open_made(parent, name.last(), name.path())?;
-        self.describe(entry, name.path(), &directory, parent.gives_group(), existed)
+        self.describe(entry, name.path(), &directory, parent.is_inherited(), existed)
     }
 
     /// Gives a directory what its entry says.
@@ -307,28 +308,29 @@ impl<'a> Applier<'a> {
         entry: &Entry,
         path: &[u8],
         directory: &Directory,
-        gives_group: bool,
+        inherits: bool,
         existed: bool,
     ) -> Result<()> {
-        let owner = self.attributes.owner(entry.uid, entry.gid, gives_group || existed)?;
+        let owner = self.attributes.owner(entry.uid, entry.gid, inherits || existed)?;
         if let Some(owner) = owner {
             attributes::chown(directory.fd.as_fd(), owner)?;
         }
         let rootless = *self.ids == Ids::Caller;
         let mode = if rootless { entry.mode | 0o700 } else { entry.mode };
         // mkdir(2) knows no set-id bits, and inherits one.
-        if existed || gives_group || mode & 0o6000 != 0 {
-            directory.change_mode(mode)?;
-        }
-        if existed {
-            // Nothing of what a lower layer said stays.
+        if existed || inherits {
+            // Nothing of what a lower layer or the parent says stays.
             attributes::drop_all(directory.fd.as_fd())?;
+        }
+        if existed || inherits || mode & 0o6000 != 0 {
+            directory.change_mode(mode)?;
         }
         let ids = (entry.uid, entry.gid);
         if !entry.xattrs.is_empty() || self.attributes.remembered(entry.uid, entry.gid).is_some() {
             self.attributes.set_path(&directory.fd, &entry.xattrs, ids, self.progress)?;
         }
-        if mode & 0o2000 != directory.mode() & 0o2000 {
+        let gives_acl = entry.xattrs.iter().any(|(name, _)| name == DEFAULT_ACL.as_bytes());
+        if mode & 0o2000 != directory.mode() & 0o2000 || gives_acl != directory.gives_acl() {
             // The cached facts about it are old.
             self.directories.forget();
         }

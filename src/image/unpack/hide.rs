@@ -3,7 +3,6 @@
 use super::apply::{Applier, Below};
 use super::attributes;
 use super::merged::{components, joined};
-use super::times::Times;
 use crate::image::whiteout::Pruning;
 use crate::sys::Asked;
 use anyhow::Result;
@@ -51,19 +50,22 @@ impl Applier<'_> {
         self.directories.forget();
         let owner = self.attributes.owner(0, 0, true)?;
         let times = &mut self.pending.times;
-        let mut renew = |directory: BorrowedFd<'_>| renew(directory, owner, times);
-        act(&mut Pruning { marks: &self.marks, renew: &mut renew })
+        let mut hidden = |directory: BorrowedFd<'_>, stays: bool| {
+            // Its inode may be another directory's soon.
+            times.forget(rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?.st_ino);
+            if stays { renew(directory, owner) } else { Ok(()) }
+        };
+        act(&mut Pruning { marks: &self.marks, hidden: &mut hidden })
     }
 }
 
 /// Gives a directory what a missing parent gets: 755, root, no attributes, the present as its time.
-fn renew(directory: BorrowedFd<'_>, owner: Option<(Uid, Gid)>, times: &mut Times) -> Result<()> {
+fn renew(directory: BorrowedFd<'_>, owner: Option<(Uid, Gid)>) -> Result<()> {
     if let Some(owner) = owner {
         attributes::chown(directory, owner)?;
     }
     attributes::drop_all(directory)?;
     rustix::fs::fchmod(directory, Mode::from_raw_mode(0o755)).asked(|| "fchmod".to_owned())?;
-    times.forget(rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?.st_ino);
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let now = Timestamps { last_access: now, last_modification: now };
     Ok(rustix::fs::futimens(directory, &now).asked(|| "futimens".to_owned())?)

@@ -1,7 +1,9 @@
 //! Files, links and devices of a layer: everything that is no directory.
 
 use super::apply::Applier;
+use super::attributes;
 use super::directories::Directory;
+use super::merged::by_descriptor;
 use super::names::Name;
 use super::times::timestamps;
 use crate::image::tar::{Entry, Kind, Reader, shown};
@@ -9,8 +11,10 @@ use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 /// Files of this size ask first whether there is room (bytes).
 const LARGE: u64 = 16 << 20;
@@ -42,8 +46,11 @@ impl Applier<'_> {
         if let Some((uid, gid)) = owner {
             rustix::fs::fchown(&file, Some(uid), Some(gid)).asked(|| "fchown".to_owned())?;
         }
+        if parent.gives_acl() {
+            attributes::drop_inherited(by_descriptor(file.as_fd()).as_ref());
+        }
         // chown and write take the set-id bits away.
-        if entry.mode & 0o6000 != 0 {
+        if entry.mode & 0o6000 != 0 || parent.gives_acl() {
             rustix::fs::fchmod(&file, mode).asked(|| "fchmod".to_owned())?;
         }
         if !entry.xattrs.is_empty() || self.attributes.remembered(entry.uid, entry.gid).is_some() {
@@ -116,7 +123,11 @@ impl Applier<'_> {
         if let Some((uid, gid)) = owner {
             chown_at(&parent.fd, name.last(), uid, gid)?;
         }
-        if entry.kind != Kind::Symlink && entry.mode & 0o6000 != 0 {
+        if parent.gives_acl() {
+            let path = [by_descriptor(parent.fd.as_fd()).as_bytes(), b"/", name.last()].concat();
+            attributes::drop_inherited(OsStr::from_bytes(&path));
+        }
+        if entry.kind != Kind::Symlink && (entry.mode & 0o6000 != 0 || parent.gives_acl()) {
             let mode = Mode::from_raw_mode(entry.mode);
             rustix::fs::chmodat(&parent.fd, name.last(), mode, AtFlags::empty()).asked(|| "chmod".to_owned())?;
         }

@@ -2,6 +2,7 @@
 //! entry described, hard links to lower files. Afterwards overlayfs shows what unpacking into one tree would have made.
 
 use super::Pending;
+use super::attributes;
 use super::directories::open_in_root;
 use super::merged::{Found, Merged, Stack, by_descriptor, components, joined};
 use crate::image::copy;
@@ -127,6 +128,7 @@ impl Settle<'_> {
     }
 
     fn describe(&mut self, from: BorrowedFd<'_>, to: &OwnedFd, path: &[u8]) -> Result<()> {
+        attributes::drop_all(to.as_fd())?;
         let stat = copy::directory_attributes(from, to.as_fd(), &copy::same_owner).with_context(|| shown(path))?;
         let inode = rustix::fs::fstat(to).asked(|| "fstat".to_owned())?.st_ino;
         let mtime = Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };

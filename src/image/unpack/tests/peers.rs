@@ -157,8 +157,8 @@ fn by_umoci(layers: &[Vec<u8>]) -> Vec<String> {
     listing(&[sys_open(&bundle.join("rootfs"))])
 }
 
-/// Directories that are not set-group-id: in one tree the kernel hands the bit on to a directory that no entry describes, in a
-/// layer of its own it has no parent to have it from.
+/// Directories that are not set-group-id: umoci leaves the bit, as the kernel hands it on, to a directory in it that no entry
+/// describes, and so makes another tree of other layers with the same content. We make such a directory with 755 anywhere.
 fn without_inheritance(things: &[Thing]) -> Vec<Thing> {
     let plain = |thing: &Thing| match thing {
         Thing::Directory(name, mode, id) => Thing::Directory(name.clone(), mode & !0o2000, *id),

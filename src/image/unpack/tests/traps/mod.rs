@@ -18,6 +18,14 @@ const TABLE: &str = include_str!("../../../../../conformance/traps.tsv");
 type Way = fn(&[Vec<u8>], &Options, &Heard) -> Result<Vec<String>, String>;
 const WAYS: [(&str, Way); 2] = [("flat", flat), ("stacked", stacked)];
 
+/// acl(5) as the kernel keeps it: user::rwx, user:7:rwx, group::---, mask::rwx, other::---.
+const ACL: &[u8] = b"\x02\0\0\0\
+    \x01\0\x07\0\xff\xff\xff\xff\
+    \x02\0\x07\0\x07\0\0\0\
+    \x04\0\0\0\xff\xff\xff\xff\
+    \x10\0\x07\0\xff\xff\xff\xff\
+    \x20\0\0\0\xff\xff\xff\xff";
+
 /// Name, layers, and what must come of them.
 type Case = (&'static str, Vec<Vec<u8>>, Outcome);
 

@@ -1,6 +1,6 @@
 //! What hides lower entries, in whatever order it comes.
 
-use super::{Case, Refused, Tree, WAYS, all, known, outside, t};
+use super::{ACL, Case, Refused, Tree, WAYS, all, known, outside, t};
 use crate::image::layers::Options;
 use crate::image::unpack::tests::Heard;
 use crate::image::unpack::tests::archive::{Raw, Tar, octal};
@@ -181,14 +181,6 @@ fn a_hidden_directory_gives_nothing_to_the_one_made_again() {
         }
     }
 }
-
-/// acl(5) as the kernel keeps it: user::rwx, user:7:rwx, group::---, mask::rwx, other::---.
-const ACL: &[u8] = b"\x02\0\0\0\
-    \x01\0\x07\0\xff\xff\xff\xff\
-    \x02\0\x07\0\x07\0\0\0\
-    \x04\0\0\0\xff\xff\xff\xff\
-    \x10\0\x07\0\xff\xff\xff\xff\
-    \x20\0\0\0\xff\xff\xff\xff";
 
 /// The line with `now` for a time that no archive of this test has.
 fn present(line: &str) -> String {
