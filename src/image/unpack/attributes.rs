@@ -186,10 +186,8 @@ pub(crate) fn all(path: &std::ffi::OsStr) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     Ok(found)
 }
 
-/// Takes the access control list away that a new file has from its directory.
-pub(super) fn drop_inherited(path: &std::ffi::OsStr) {
-    let _ = rustix::fs::lremovexattr(path, "system.posix_acl_access");
-}
+/// The access control list of a file, which a new one may have from its directory.
+pub(super) const ACL: &str = "system.posix_acl_access";
 
 /// Takes the extended attributes of an open or O_PATH directory away, access control lists among them.
 pub(super) fn drop_all(directory: BorrowedFd<'_>) -> Result<()> {

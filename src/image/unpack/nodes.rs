@@ -47,7 +47,7 @@ impl Applier<'_> {
             rustix::fs::fchown(&file, Some(uid), Some(gid)).asked(|| "fchown".to_owned())?;
         }
         if parent.gives_acl() {
-            attributes::drop_inherited(by_descriptor(file.as_fd()).as_ref());
+            let _ = rustix::fs::fremovexattr(&file, attributes::ACL);
         }
         // chown and write take the set-id bits away.
         if entry.mode & 0o6000 != 0 || parent.gives_acl() {
@@ -125,7 +125,7 @@ impl Applier<'_> {
         }
         if parent.gives_acl() {
             let path = [by_descriptor(parent.fd.as_fd()).as_bytes(), b"/", name.last()].concat();
-            attributes::drop_inherited(OsStr::from_bytes(&path));
+            let _ = rustix::fs::lremovexattr(OsStr::from_bytes(&path), attributes::ACL);
         }
         if entry.kind != Kind::Symlink && (entry.mode & 0o6000 != 0 || parent.gives_acl()) {
             let mode = Mode::from_raw_mode(entry.mode);

@@ -45,6 +45,15 @@ pub fn settle(root: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], pending: Pending)
 /// A directory of the merged tree: its parts without links, and the layers that have it.
 type Place = (Vec<Vec<u8>>, Merged);
 
+/// A file of a lower layer.
+struct Original {
+    /// Where it is in the merged tree.
+    place: Vec<u8>,
+    directory: Rc<OwnedFd>,
+    name: Vec<u8>,
+    stat: Stat,
+}
+
 struct Settle<'a> {
     root: BorrowedFd<'a>,
     stack: Stack<'a>,
@@ -231,15 +240,14 @@ impl Settle<'_> {
     fn link(&mut self, name: &[u8], target: &[u8], copies: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> Result<()> {
         let (link, parents) = split(name).context("the link is the root")?;
         let directory = self.ensure(&parents)?;
-        let (place, original) = self.original(target)?;
+        let Original { place, directory: from, name: from_name, stat } = self.original(target)?;
         let copy = match copies.get(&place) {
             Some(copy) => copy.clone(),
             None => {
                 let copy = if self.is_free(&place)? { place.clone() } else { name.to_vec() };
                 let (last, parents) = split(&copy).context("the target is the root")?;
                 let own = self.ensure(&parents)?;
-                let (from, from_name, stat) = &original;
-                copy::node(from.as_fd(), from_name, stat, own.as_fd(), last, &copy::same_owner)?;
+                copy::node(from.as_fd(), &from_name, &stat, own.as_fd(), last, &copy::same_owner)?;
                 copies.insert(place, copy.clone());
                 copy
             }
@@ -252,8 +260,8 @@ impl Settle<'_> {
         Ok(rustix::fs::linkat(&own, last, &directory, link, AtFlags::empty()).asked(|| "link".to_owned())?)
     }
 
-    /// The file of a lower layer that a name means: where it is in the merged tree, its directory and name there.
-    fn original(&self, target: &[u8]) -> Result<(Vec<u8>, (Rc<OwnedFd>, Vec<u8>, Stat))> {
+    /// The file of a lower layer that a name means.
+    fn original(&self, target: &[u8]) -> Result<Original> {
         let (last, parents) = split(target).context("the target is the root")?;
         let parent = joined(parents);
         let found = match self.existing(&parent)? {
@@ -276,7 +284,7 @@ impl Settle<'_> {
             bail!("the target is a directory");
         }
         let place = joined(real.iter().map(Vec::as_slice).chain([last]));
-        Ok((place, (from, last.to_vec(), stat)))
+        Ok(Original { place, directory: from, name: last.to_vec(), stat })
     }
 
     /// Whether a copy of the lower file can have its own place: this layer neither hides it nor has something there.

@@ -181,10 +181,12 @@ fn without_directory_times(lines: &str) -> String {
 
 /// Names of one file count differently in a layer and in one tree: a name that is hidden still counts.
 fn without_counts(lines: &str) -> String {
-    let without = |line: &str| match line.split_once(" (") {
-        Some((name, rest)) => format!("{name}{}", rest.split_once(')').map_or("", |(_, rest)| rest)),
-        None => line.to_owned(),
-    };
+    let count = |rest: &str| rest.find(')').filter(|end| rest[..*end].bytes().all(|byte| byte.is_ascii_digit()));
+    let without =
+        |line: &str| match line.split_once(" (").and_then(|(name, rest)| Some((name, &rest[count(rest)? + 1..]))) {
+            Some((name, rest)) => format!("{name}{rest}"),
+            None => line.to_owned(),
+        };
     lines.lines().map(without).collect::<Vec<_>>().join("\n")
 }
 
