@@ -50,8 +50,8 @@ vm-test: $(if $(ours),build) ## a Debian machine with systemd and cgroup v2, tes
 bench: build ## the speed of ocicat against crun, runc and the kernel's floor
 	@benches/run ocicat=$(RUNTIME)
 
-bench-images: build ## the speed of ocicat-image against containerd and skopeo with umoci, from a registry on loopback
-	@benches/images $(CURDIR)/target/release/ocicat-image
+bench-images: build ## ocicat-image against containerd and skopeo with umoci, from a registry on loopback (ROUNDS=N, 5)
+	@benches/images $(if $(ROUNDS),-n $(ROUNDS)) $(CURDIR)/target/release/ocicat-image
 
 docs: ## docs/conformance.md, generated from the tables of rules, fields and validation programs
 	$(CARGO) run --quiet --example conformance -- docs/conformance.md

@@ -19,16 +19,18 @@ pub fn tar(bytes: &[u8]) {
     }
 }
 
-/// A whole layer into a directory of its own, beside one that nobody may touch.
+/// A whole layer into one tree, twice, and into a directory of its own upon that tree; beside one that nobody may touch.
 pub fn layer(bytes: &[u8]) {
     let place = std::env::temp_dir().join(format!("ocicat-fuzz-{}", std::process::id()));
-    let (root, outside) = (place.join("root"), place.join("outside"));
-    std::fs::create_dir_all(&root).expect("a directory");
-    std::fs::create_dir_all(&outside).expect("a directory");
-    let open = std::fs::File::open(&root).expect("the directory");
+    let outside = place.join("outside");
+    let make = |name: &str| {
+        std::fs::create_dir_all(place.join(name)).expect("a directory");
+        std::fs::File::open(place.join(name)).expect("the directory")
+    };
+    let (root, own, _) = (make("root"), make("own"), make("outside"));
     let limits = Limits { bytes: 1 << 20, entries: 1000, depth: 32, ..Limits::default() };
     let ids = Ids::default();
-    for below in [Below::Nothing, Below::Tree, Below::Unknown] {
+    for (into, below) in [(&root, Below::Nothing), (&root, Below::Tree), (&own, Below::Unknown)] {
         let owned = bytes.to_vec();
         let source = Source {
             reader: Box::new(std::io::Cursor::new(owned)),
@@ -36,7 +38,11 @@ pub fn layer(bytes: &[u8]) {
             blob: None,
             diff_id: ocicat::registry::Digest::of(bytes),
         };
-        let _ = unpack::layer(source, Target { root: open.as_fd(), below, ids: &ids }, &limits, &Quiet);
+        let is_own = matches!(below, Below::Unknown);
+        let unpacked = unpack::layer(source, Target { root: into.as_fd(), below, ids: &ids }, &limits, &Quiet);
+        if let (Ok(unpacked), true) = (unpacked, is_own) {
+            let _ = unpack::settle(own.as_fd(), &[root.as_fd()], unpacked.pending);
+        }
     }
     assert_eq!(std::fs::read_dir(&outside).expect("the directory").count(), 0);
     let _ = std::fs::remove_dir_all(&place);

@@ -233,7 +233,7 @@ fn a_gc_that_was_killed_at_any_moment_takes_nothing_that_is_needed() {
                 std::fs::write(bundle.join("rootfs/new"), vec![number; 500_000]).unwrap();
                 succeed(store, &["commit", &text(bundle.clone()), "localhost/x:2"]);
                 let other = text(place.join(format!("b{number}")));
-                succeed(store, &["bundle", "--copy", "localhost/x:2", &other]);
+                succeed(store, &["bundle", "localhost/x:2", &other]);
                 succeed(store, &["remove", &other]);
             }
             succeed(store, &["rm", "localhost/x:2"]);
@@ -325,6 +325,66 @@ fn a_full_disk_leaves_nothing_that_claims_to_be_whole() {
     assert!((3..10).contains(&failures), "{failures} of ten did not fit");
 }
 
+/// A pull onto a disk that is too small says so and keeps nothing that is not whole; with more room it goes through.
+#[test]
+fn a_pull_onto_a_full_disk_goes_through_when_there_is_room() {
+    need!(have(&["docker-registry"]), "docker-registry is not installed");
+    let place = tempfile::tempdir().unwrap();
+    let registry = Registry::start(place.path(), "");
+    let (source, small) = (place.path().join("source"), place.path().join("small"));
+    layout(&source);
+    let name = format!("{}/x:1", registry.address);
+    succeed(&source, &["push", "localhost/x:1", &name]);
+    std::fs::create_dir(&small).unwrap();
+    let alone = ocicat::sys::clone::unshare(libc::CLONE_NEWNS as u64).is_ok()
+        && ocicat::sys::mount::change_propagation("/", ocicat::sys::mount::Propagation::Private).is_ok();
+    need!(alone, "no mount namespace of its own");
+    let store = small.join("store");
+    let mut failures = 0;
+    for (kilobytes, command) in [
+        (150, "pull"),
+        (600, "pull"),
+        (2000, "pull"),
+        (600, "run"),
+        (2000, "run"),
+        (600, "bundle"),
+        (2000, "bundle"),
+        (2000, "copy"),
+    ] {
+        let size = std::ffi::CString::new(format!("size={kilobytes}k")).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", &small, "tmpfs", flags, Some(size.as_c_str())).unwrap();
+        let bundle = text(small.join("b"));
+        let words: Vec<&str> = match command {
+            "bundle" => vec!["bundle", &name, &bundle],
+            "copy" => vec!["bundle", "--copy", &name, &bundle],
+            "run" => vec!["run", &name, "x"],
+            _ => vec!["pull", &name],
+        };
+        let output = image(&store, &words).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{words:?} onto {kilobytes} kB succeeded");
+        let names_cause = said.contains("no space left on device (ENOSPC)") || said.contains("does not fit");
+        let names_place = said.contains(small.to_str().unwrap());
+        assert!(names_cause && names_place, "{words:?} onto {kilobytes} kB: {said}");
+        failures += 1;
+        assert!(!small.join("b").exists(), "{words:?} onto {kilobytes} kB");
+        if store.join("index.json").exists() {
+            succeed(&store, &["check"]);
+            assert_eq!(names(&store.join("ocicat/tmp")), Vec::<std::ffi::OsString>::new(), "{words:?}");
+            let listed = image(&store, &["list"]).stdout(Stdio::piped()).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{words:?} onto {kilobytes} kB");
+        }
+        // Room is made; what was kept is used, and what was not is fetched.
+        rustix::mount::mount_remount(&small, flags, "size=100m").unwrap();
+        succeed(&store, &["pull", &name]);
+        succeed(&store, &["check"]);
+        assert_whole(&store, &name, place.path());
+        rustix::mount::unmount(&small, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+    assert_eq!(failures, 8);
+}
+
 /// Bytes that do not shrink.
 fn bytes(count: usize) -> Vec<u8> {
     let next = |state: &mut u64| {
@@ -342,7 +402,7 @@ fn two_processes_unpack_one_image_at_once() {
     layout(&store);
     let bundles: Vec<_> = (0..4).map(|number| place.path().join(format!("b{number}"))).collect();
     let start = |bundle: &std::path::PathBuf| {
-        image(&store, &["bundle", "--copy", "localhost/x:1", bundle.to_str().unwrap()]).spawn().unwrap()
+        image(&store, &["bundle", "localhost/x:1", bundle.to_str().unwrap()]).spawn().unwrap()
     };
     let children: Vec<_> = bundles.iter().map(start).collect();
     for child in children {
@@ -351,6 +411,7 @@ fn two_processes_unpack_one_image_at_once() {
     }
     for bundle in &bundles {
         assert!(bundle.join("rootfs/l2/d3/f7").exists());
+        succeed(&store, &["remove", bundle.to_str().unwrap()]);
     }
     assert_eq!(names(&store.join("ocicat/layers")).len(), 3);
 }

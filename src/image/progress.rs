@@ -4,6 +4,8 @@ use crate::image::digest::Digest;
 
 /// Listens to the work on layers.
 pub trait Progress: Sync {
+    /// A layer of `size` compressed bytes is part of what is to be done; it may be here already.
+    fn layer_known(&self, _layer: &Digest, _size: u64) {}
     /// A layer of `size` compressed bytes begins to arrive.
     fn layer_started(&self, _layer: &Digest, _size: u64) {}
     /// `bytes` more compressed bytes of the layer were read.

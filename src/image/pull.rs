@@ -264,6 +264,7 @@ fn receive(
     progress: &dyn Progress,
 ) -> Result<()> {
     let fetch = fetcher(client, repository);
+    image.manifest.layers.iter().for_each(|layer| progress.layer_known(&layer.digest, layer.size));
     let unpacked = match options.unpack {
         Unpack::Layers => layers::prepare(store, &image.layers(), &fetch, &options.layers, progress).map(|_| ()),
         Unpack::Own(make) => make(image, &fetch, progress),

@@ -35,62 +35,77 @@ pub(crate) fn marker(name: &[u8]) -> Result<Marker<'_>> {
 /// Directories within directories that are walked; more nobody could have made with a path.
 const DEPTH: usize = 2048;
 
-/// Removes what is not this layer's from a directory; true when something stays in it.
-pub(crate) fn prune(directory: BorrowedFd<'_>, marks: &Marks) -> Result<bool> {
-    prune_below(directory, marks, 0)
+/// What of a plain tree belongs to the layer that is being applied.
+pub(crate) struct Pruning<'a> {
+    /// Its entries.
+    pub(crate) marks: &'a Marks,
+    /// Called for a directory of the lower layers that is hidden as well. With `true` it has entries of this layer in it and
+    /// stays, with nothing of what it was; else it goes.
+    pub(crate) hidden: &'a mut dyn FnMut(BorrowedFd<'_>, bool) -> Result<()>,
 }
 
-fn prune_below(directory: BorrowedFd<'_>, marks: &Marks, depth: usize) -> Result<bool> {
-    if depth > DEPTH {
-        bail!("directories are nested more than {DEPTH} deep");
+impl Pruning<'_> {
+    /// Removes everything in a directory that is not this layer's; true when something stays in it.
+    pub(crate) fn content(&mut self, directory: BorrowedFd<'_>) -> Result<bool> {
+        self.below(directory, 0)
     }
-    let inode = rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?.st_ino;
-    let mut names: Vec<(CString, FileType)> = Vec::new();
-    for_each(directory, |name, kind| -> Result<(), sys::Error> {
-        names.push((name.to_owned(), kind));
+
+    /// Removes `name` as far as it is not this layer's.
+    pub(crate) fn name(&mut self, directory: BorrowedFd<'_>, inode: u64, name: &[u8]) -> Result<()> {
+        let name = CString::new(name)?;
+        let stat = match rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            Err(errno) => return Ok(Err(errno).asked(|| format!("stat {}", name.to_string_lossy()))?),
+        };
+        self.entry(directory, inode, &name, FileType::from_raw_mode(stat.st_mode), 0)?;
         Ok(())
-    })?;
-    let mut stays = false;
-    for (name, kind) in names {
-        stays |= prune_name(directory, inode, &name, kind, marks, depth)?;
     }
-    Ok(stays)
-}
 
-fn prune_name(
-    directory: BorrowedFd<'_>,
-    inode: u64,
-    name: &CStr,
-    kind: FileType,
-    marks: &Marks,
-    depth: usize,
-) -> Result<bool> {
-    let ours = marks.has(inode, name.to_bytes());
-    let flags = if kind == FileType::Directory {
-        let inner = descend(directory, name)?;
-        if prune_below(inner.as_fd(), marks, depth + 1)? || ours {
-            return Ok(true);
+    fn below(&mut self, directory: BorrowedFd<'_>, depth: usize) -> Result<bool> {
+        if depth > DEPTH {
+            bail!("directories are nested more than {DEPTH} deep");
         }
-        AtFlags::REMOVEDIR
-    } else if ours {
-        return Ok(true);
-    } else {
-        AtFlags::empty()
-    };
-    rustix::fs::unlinkat(directory, name, flags).asked(|| format!("unlink {}", name.to_string_lossy()))?;
-    Ok(false)
-}
+        let inode = rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?.st_ino;
+        let mut names: Vec<(CString, FileType)> = Vec::new();
+        for_each(directory, |name, kind| -> Result<(), sys::Error> {
+            names.push((name.to_owned(), kind));
+            Ok(())
+        })?;
+        let mut stays = false;
+        for (name, kind) in names {
+            stays |= self.entry(directory, inode, &name, kind, depth)?;
+        }
+        Ok(stays)
+    }
 
-/// Removes `name` in a plain tree as far as it is not this layer's.
-pub(crate) fn remove_lower(directory: BorrowedFd<'_>, inode: u64, name: &[u8], marks: &Marks) -> Result<()> {
-    let name = CString::new(name)?;
-    let stat = match rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => stat,
-        Err(rustix::io::Errno::NOENT) => return Ok(()),
-        Err(errno) => return Ok(Err(errno).asked(|| format!("stat {}", name.to_string_lossy()))?),
-    };
-    prune_name(directory, inode, &name, FileType::from_raw_mode(stat.st_mode), marks, 0)?;
-    Ok(())
+    fn entry(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        inode: u64,
+        name: &CStr,
+        kind: FileType,
+        depth: usize,
+    ) -> Result<bool> {
+        let ours = self.marks.has(inode, name.to_bytes());
+        let flags = if kind == FileType::Directory {
+            let inner = descend(directory, name)?;
+            let stays = self.below(inner.as_fd(), depth + 1)?;
+            if !ours {
+                (self.hidden)(inner.as_fd(), stays)?;
+            }
+            if stays || ours {
+                return Ok(true);
+            }
+            AtFlags::REMOVEDIR
+        } else if ours {
+            return Ok(true);
+        } else {
+            AtFlags::empty()
+        };
+        rustix::fs::unlinkat(directory, name, flags).asked(|| format!("unlink {}", name.to_string_lossy()))?;
+        Ok(false)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! docker-registry on loopback, and commands that must succeed or fail.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -78,4 +79,34 @@ pub fn fails(command: &mut Command) -> String {
     let out = command.output().unwrap();
     assert!(!out.status.success(), "{command:?} should have failed");
     String::from_utf8(out.stderr).unwrap()
+}
+
+/// A proxy that connects everybody to `target`; what it was asked, without the words of the programs.
+pub fn proxy(target: String) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(client.try_clone().unwrap());
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                let line = line.trim_end();
+                if line.is_empty() {
+                    break;
+                }
+                if line.starts_with("CONNECT ") || line.to_lowercase().starts_with("proxy-authorization:") {
+                    log.lock().unwrap().push(line.to_lowercase());
+                }
+            }
+            (&client).write_all(b"HTTP/1.1 200 connected\r\n\r\n").unwrap();
+            let server = TcpStream::connect(&target).unwrap();
+            let (mut back, mut from) = (client, server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut back));
+            std::thread::spawn(move || std::io::copy(&mut reader, &mut &server));
+        }
+    });
+    (address, asked)
 }

@@ -3,16 +3,14 @@
 use super::super::command::{Flag, Positionals};
 use super::command::Command;
 use super::container_flags::{CONTAINER, options, rootfs};
-use super::pull::{TRANSFER, layer_options, prepared, wanted};
+use super::making::Making;
+use super::pull::TRANSFER;
 use super::registry_flags::{PLATFORM, REGISTRY};
 use super::{Call, Ended};
-use crate::image::bundle::{MakeTree, Request, Rootfs, create};
-use crate::image::layers;
-use crate::image::pull::{Image, Make, Unpack};
+use crate::image::bundle::Rootfs;
 use crate::image::reference::Reference;
 use crate::image::rootless;
-use crate::image::store::LayerDirectory;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::path::Path;
 
 /// The command.
@@ -39,42 +37,15 @@ pub(super) const COMMAND: Command = Command {
 fn run(call: &Call) -> Result<Ended> {
     let reference: Reference = call.given.argument(0).parse()?;
     let store = call.store()?;
-    let directory = Path::new(call.given.argument(1));
     let mut rootfs = rootfs(&call.given)?;
     let mut options = options(&call.given, &call.given.all("cmd"))?;
-    let ids_are_mapped = options.user_namespace.is_some();
     if let Some(mappings) = rootless::entered() {
         // A mount would end with this process; the runtime will be started outside of its user namespace.
         rootfs = Rootfs::Copy;
         options.user_namespace.get_or_insert_with(|| mappings.clone());
     }
-    let name = reference.to_string();
-    let make = |image: &Image, layers: &[LayerDirectory], tree: Option<&MakeTree<'_>>| {
-        let request = Request {
-            directory,
-            reference: &name,
-            manifest: &image.descriptor.digest,
-            image: &image.configuration,
-            layers,
-            tree,
-            temporary: false,
-            rootfs,
-            options: &options,
-        };
-        create(&store, &request).with_context(|| format!("bundle {}", directory.display()))
-    };
-    let unpacking = layer_options(call)?;
-    let streamed: &Make<'_> = &|image, fetch, progress| {
-        let tree: &MakeTree<'_> =
-            &|root| layers::flatten_into(&store, &image.layers(), fetch, root, &unpacking, progress);
-        make(image, &[], Some(tree))
-    };
-    // A plain tree of an image that is not here is made while the layers come.
-    let streams = rootfs == Rootfs::Copy && !ids_are_mapped;
-    let unpack = if streams { Unpack::Own(streamed) } else { Unpack::Layers };
-    let pulled = wanted(call, &store, &reference, unpack)?;
-    if !(streams && pulled.changed) {
-        make(&pulled.image, &prepared(call, &store, &reference, &pulled.image)?, None)?;
-    }
+    let directory = Path::new(call.given.argument(1));
+    let (store, reference, options) = (&store, &reference, &options);
+    Making { call, store, reference, directory, rootfs, options, temporary: false }.pull_and_make()?;
     Ok(Ended::Done)
 }

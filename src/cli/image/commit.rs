@@ -42,6 +42,11 @@ fn run(call: &Call) -> Result<Ended> {
         command: Some(command).filter(|words| !words.is_empty()),
     };
     let digest = commit(&call.store()?, Path::new(call.given.argument(0)), &reference.to_string(), &options)?;
-    output::text(&format!("{digest}\n"))?;
+    if call.json() {
+        let event = serde_json::json!({ "event": "committed", "reference": reference.to_string(), "digest": digest });
+        output::json_line(&event)?;
+    } else {
+        output::text(&format!("{digest}\n"))?;
+    }
     Ok(Ended::Done)
 }

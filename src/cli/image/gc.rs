@@ -5,13 +5,15 @@ use super::super::output;
 use super::command::Command;
 use super::progress::bytes;
 use super::{Call, Ended};
+use crate::image::bundle::remove_abandoned;
 use anyhow::Result;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
     name: "gc",
     about: "Removes blobs and layers that no image and no bundle refers to",
-    details: "",
+    details: "What an interrupted command left goes too, and so do the bundles of `run` that was killed, unless the container \
+              still runs.",
     positionals: Positionals::NONE,
     flags: &[],
     examples: &[("gc", "make room"), ("gc --format json", "the same, and how much it was for a program")],
@@ -19,14 +21,18 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(call: &Call) -> Result<Ended> {
-    let collected = call.store()?.gc()?;
+    let store = call.store()?;
+    let bundles = remove_abandoned(&store)?;
+    let collected = store.gc()?;
     if call.json() {
         output::json(&serde_json::json!({
             "blobs": collected.blobs, "layers": collected.layers, "bytes": collected.bytes,
+            "bundles": bundles,
         }))?;
     } else if !call.quiet() {
         let (blobs, layers) = (collected.blobs, collected.layers);
-        output::text(&format!("{blobs} blobs ({}) and {layers} layers removed\n", bytes(collected.bytes)))?;
+        let left = if bundles > 0 { format!(", {bundles} bundles of killed runs") } else { String::new() };
+        output::text(&format!("{blobs} blobs ({}) and {layers} layers removed{left}\n", bytes(collected.bytes)))?;
     }
     Ok(Ended::Done)
 }

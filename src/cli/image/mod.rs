@@ -2,6 +2,7 @@
 
 mod command;
 mod container_flags;
+mod making;
 mod progress;
 mod registry_flags;
 
@@ -33,7 +34,6 @@ use anyhow::{Context, Result, anyhow};
 use command::Command;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Every command, in the order of the help.
 pub(crate) const COMMANDS: &[Command] = &[
@@ -98,12 +98,12 @@ fn default_store() -> Result<PathBuf> {
 }
 
 /// Does what the words after the program's name say, and tells a failure once.
-pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn main(words: impl Iterator<Item = OsString>) -> u8 {
     match dispatch(words) {
-        Ok(ended) => ended.code().into(),
+        Ok(ended) => ended.code(),
         Err(error) => {
             eprintln!("ocicat-image: {error:#}");
-            ExitCode::FAILURE
+            1
         }
     }
 }

@@ -24,11 +24,14 @@ struct Layer {
     digest: Digest,
     size: u64,
     received: u64,
+    begun: bool,
     done: bool,
 }
 
 struct State {
     layers: Vec<Layer>,
+    /// Bytes that came, without those of layers that were here.
+    transferred: u64,
     begun: Instant,
     drawn_at: Option<Instant>,
     /// Lines on the terminal that the next frame replaces.
@@ -52,7 +55,7 @@ impl Shown {
             (false, false) if std::io::stderr().is_terminal() && !dumb => Style::Bars,
             (false, false) => Style::Lines,
         };
-        let state = State { layers: Vec::new(), begun: Instant::now(), drawn_at: None, lines: 0 };
+        let state = State { layers: Vec::new(), transferred: 0, begun: Instant::now(), drawn_at: None, lines: 0 };
         Shown { style, state: Mutex::new(state) }
     }
 
@@ -84,10 +87,14 @@ impl Shown {
 }
 
 impl Progress for Shown {
+    fn layer_known(&self, digest: &Digest, size: u64) {
+        self.lock().layer(digest, size);
+    }
+
     fn layer_started(&self, digest: &Digest, size: u64) {
         let mut state = self.lock();
-        if !state.layers.iter().any(|layer| layer.digest == *digest) {
-            state.layers.push(Layer { digest: digest.clone(), size, received: 0, done: false });
+        if let Some(layer) = state.layer(digest, size) {
+            layer.begun = true;
         }
         if self.style == Style::Json {
             json(&serde_json::json!({ "event": "layer-started", "digest": digest, "size": size }));
@@ -99,6 +106,7 @@ impl Progress for Shown {
         if let Some(layer) = state.layers.iter_mut().find(|layer| layer.digest == *digest) {
             layer.received += bytes;
         }
+        state.transferred += bytes;
         if self.style == Style::Bars && state.drawn_at.is_none_or(|at| at.elapsed() >= FRAME) {
             state.draw();
         }
@@ -129,6 +137,14 @@ impl Progress for Shown {
 }
 
 impl State {
+    /// The layer, which is new if nobody spoke of it yet.
+    fn layer(&mut self, digest: &Digest, size: u64) -> Option<&mut Layer> {
+        if !self.layers.iter().any(|layer| layer.digest == *digest) {
+            self.layers.push(Layer { digest: digest.clone(), size, received: 0, begun: false, done: false });
+        }
+        self.layers.iter_mut().find(|layer| layer.digest == *digest)
+    }
+
     /// The escape sequences that take the last frame away.
     fn erase(&mut self) -> String {
         let lines = std::mem::take(&mut self.lines);
@@ -137,7 +153,7 @@ impl State {
 
     fn draw(&mut self) {
         let mut frame = self.erase();
-        for layer in self.layers.iter().filter(|layer| !layer.done) {
+        for layer in self.layers.iter().filter(|layer| layer.begun && !layer.done) {
             let part = layer.received.min(layer.size);
             let filled = part.saturating_mul(WIDTH).checked_div(layer.size).unwrap_or(WIDTH);
             let bar: String = (0..WIDTH).map(|cell| if cell < filled { '#' } else { '.' }).collect();
@@ -147,7 +163,7 @@ impl State {
         let received: u64 = self.layers.iter().map(|layer| layer.received).sum();
         let size: u64 = self.layers.iter().map(|layer| layer.size).sum();
         let done = self.layers.iter().filter(|layer| layer.done).count();
-        let rate = received as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
+        let rate = self.transferred as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
         let count = self.layers.len();
         frame.push_str(&format!(
             "{done} of {count} layers, {} of {}, {}/s\n",

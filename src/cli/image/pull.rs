@@ -47,15 +47,19 @@ pub(super) fn fetch(call: &Call, store: &Store, reference: &Reference, unpack: U
     let options = Options { platform: platform(&call.given)?, unpack, layers: layer_options(call)? };
     let pulled = pull(store, &client, reference, &options, &*shown);
     shown.end();
-    pulled
+    // Which of the disks is full is the question then.
+    let full = |error: &anyhow::Error| {
+        crate::sys::errno_of(error).is_some_and(|errno| [libc::ENOSPC, libc::EDQUOT].contains(&errno.0))
+    };
+    pulled.map_err(
+        |error| {
+            if full(&error) { error.context(format!("store {}", store.path().display())) } else { error }
+        },
+    )
 }
 
-/// The image of the store, pulled first if it is missing, or always with `--pull`.
-pub(super) fn image_for(call: &Call, store: &Store, reference: &Reference) -> Result<Image> {
-    Ok(wanted(call, store, reference, Unpack::Layers)?.image)
-}
-
-/// The same, with a word about whether it was fetched, and so unpacked, just now.
+/// The image of the store, pulled first if it is missing, or always with `--pull`; and whether it was fetched, and so
+/// unpacked, just now.
 pub(super) fn wanted(call: &Call, store: &Store, reference: &Reference, unpack: Unpack<'_>) -> Result<Pulled> {
     let machine = platform(&call.given)?;
     if !call.given.is("pull") {
@@ -93,6 +97,12 @@ fn print(call: &Call, reference: &Reference, pulled: &Pulled) -> Result<()> {
     output::text(&format!("{digest}\n"))
 }
 
+/// The unpacked layers of an image, if all are here.
+pub(super) fn unpacked(store: &Store, image: &Image) -> Option<Vec<LayerDirectory>> {
+    let ids = crate::image::digest::chain_ids(&image.configuration.rootfs.diff_ids);
+    ids.iter().map(|id| store.layer(id)).collect()
+}
+
 /// The unpacked layers of an image; what the store has only as blobs is unpacked, what it lacks is fetched.
 pub(super) fn prepared(
     call: &Call,
@@ -100,9 +110,8 @@ pub(super) fn prepared(
     reference: &Reference,
     image: &Image,
 ) -> Result<Vec<LayerDirectory>> {
-    let ids = crate::image::digest::chain_ids(&image.configuration.rootfs.diff_ids);
     // The usual case needs no client.
-    if let Some(all) = ids.iter().map(|id| store.layer(id)).collect::<Option<Vec<_>>>() {
+    if let Some(all) = unpacked(store, image) {
         return Ok(all);
     }
     let shown = Arc::new(Shown::new(call.quiet(), call.json()));

@@ -3,10 +3,12 @@
 use super::super::command::{Flag, Positionals};
 use super::command::Command;
 use super::container_flags::{CONTAINER, options, rootfs};
-use super::pull::{TRANSFER, image_for, prepared};
+use super::making::Making;
+use super::pull::{TRANSFER, wanted};
 use super::registry_flags::{PLATFORM, REGISTRY};
 use super::{Call, Ended};
-use crate::image::bundle::{Request, create, remove};
+use crate::image::bundle::{InUse, Rootfs, remove};
+use crate::image::pull::Unpack;
 use crate::image::reference::Reference;
 use crate::image::store::Store;
 use crate::sys::{self, Asked, pidfd, signalfd};
@@ -49,8 +51,10 @@ pub(super) const COMMAND: Command = Command {
 fn run(call: &Call) -> Result<Ended> {
     let reference: Reference = call.given.argument(0).parse()?;
     let store = call.store()?;
-    let image = image_for(call, &store, &reference)?;
-    let layers = prepared(call, &store, &reference, &image)?;
+    let rootfs = rootfs(&call.given)?;
+    // A plain tree needs no unpacked layers; while they are fetched, an interrupt ends us at once.
+    let unpack = if rootfs == Rootfs::Copy { Unpack::No } else { Unpack::Layers };
+    let image = wanted(call, &store, &reference, unpack)?.image;
     let id = match call.given.value("name") {
         Some(name) => name.to_owned(),
         None => new_id(&reference)?,
@@ -62,21 +66,22 @@ fn run(call: &Call) -> Result<Ended> {
     let mut wishes = options(&call.given, call.given.arguments.get(1..).unwrap_or_default())?;
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     wishes.terminal |= on_terminal && !call.given.is("no-tty") && !call.given.is("detach");
+    let temporary = !call.given.is("keep") && !call.given.is("detach");
+    let making = Making {
+        call,
+        store: &store,
+        reference: &reference,
+        directory: &directory,
+        rootfs,
+        options: &wishes,
+        temporary,
+    };
     // Before the bundle exists: whoever interrupts us now gets the clean-up too.
     let signals = signalfd::block()?;
-    let request = Request {
-        directory: &directory,
-        reference: &reference.to_string(),
-        manifest: &image.descriptor.digest,
-        image: &image.configuration,
-        layers: &layers,
-        tree: None,
-        temporary: !call.given.is("keep") && !call.given.is("detach"),
-        rootfs: rootfs(&call.given)?,
-        options: &wishes,
-    };
-    create(&store, &request).with_context(|| format!("bundle {}", directory.display()))?;
-    let ended = execute(call, &directory, &id, &signals);
+    making.make(&image)?;
+    let used = if temporary { Some(InUse::mark(&directory)?) } else { None };
+    // Others may tidy up the store meanwhile: it knows the bundle and its layers.
+    let ended = store.while_unlocked(|| execute(call, &directory, &id, &signals, used.as_ref()))?;
     let detached = call.given.is("detach") && matches!(ended, Ok(Ended::Program(0)));
     if detached || call.given.is("keep") {
         if !call.quiet() {
@@ -111,7 +116,7 @@ fn place_for(store: &Store, id: &str) -> Result<PathBuf> {
 }
 
 /// Runs the runtime and passes signals on until it has ended.
-fn execute(call: &Call, directory: &Path, id: &str, signals: &OwnedFd) -> Result<Ended> {
+fn execute(call: &Call, directory: &Path, id: &str, signals: &OwnedFd, used: Option<&InUse>) -> Result<Ended> {
     let runtime = runtime(call)?;
     let mut command = process::Command::new(&runtime);
     command.arg("run").arg("--bundle").arg(directory);
@@ -119,6 +124,10 @@ fn execute(call: &Call, directory: &Path, id: &str, signals: &OwnedFd) -> Result
         command.arg("--detach");
     }
     command.arg(id);
+    if let Some(used) = used {
+        // If we are killed, the runtime and its container go on, and so does the mark.
+        used.inherit()?;
+    }
     let child = command.spawn().asked(|| format!("execve {}", runtime.display()))?;
     let child = pidfd::open(child.id().try_into().context("pid of the runtime")?)?;
     loop {

@@ -10,11 +10,13 @@
 
 mod convert;
 mod idmap;
+mod in_use;
 mod record;
 mod rootfs;
 mod seccomp;
 mod user;
 
+pub use in_use::{InUse, remove_abandoned};
 pub use record::Record;
 
 use crate::config::{Config, IdMapping, Mount};
@@ -23,7 +25,7 @@ use crate::image::configuration::ImageConfiguration;
 use crate::image::digest::{Digest, chain_ids};
 use crate::image::store::{BundleUse, LayerDirectory, Store};
 use crate::image::unpack::Stack;
-use crate::image::{copy_tree, overlay, remove};
+use crate::image::{copy, copy_tree, overlay, remove};
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
 use convert::Facts;
@@ -126,8 +128,8 @@ pub struct Request<'a> {
     pub image: &'a ImageConfiguration,
     /// Lowest first, from `layers::prepare`.
     pub layers: &'a [LayerDirectory],
-    /// Makes the root filesystem, a plain tree, while the layers come: then there are no `layers`, and the ids of the
-    /// files are not mapped.
+    /// Makes the root filesystem, a plain tree with its ids mapped if they are to be, while the layers come: then there are
+    /// no `layers`.
     pub tree: Option<&'a MakeTree<'a>>,
     /// Overlay or copy.
     pub rootfs: Rootfs,
@@ -142,13 +144,9 @@ pub fn create(store: &Store, request: &Request<'_>) -> Result<()> {
     let directory = std::path::absolute(request.directory)?;
     let made = make_directory(&directory)?;
     let bundle = sys::files::open(&directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
-    for name in PARTS {
-        if rustix::fs::statat(&bundle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-            bail!(
-                "{} is there already; hint: `ocicat-image remove` takes a bundle away",
-                directory.join(name).display()
-            );
-        }
+    let there = |name: &&str| !made && rustix::fs::statat(&bundle, *name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    if let Some(name) = PARTS.into_iter().find(there) {
+        bail!("{} is there already; hint: `ocicat-image remove` takes a bundle away", directory.join(name).display());
     }
     let created = fill(store, request, &directory, &bundle);
     if created.is_err() {
@@ -194,17 +192,25 @@ fn fill(store: &Store, request: &Request<'_>, directory: &Path, bundle: &OwnedFd
     store.note_bundle(&BundleUse { path, manifest, chain_ids })?;
     record.write(bundle)?;
     rootfs::make(bundle, "rootfs")?;
-    let layers = match request.tree {
-        None => lay_or_copy(request, directory, bundle, &mut record)?,
+    let content = match request.tree {
+        None => Content { layers: lay_or_copy(request, directory, bundle, &mut record)?, shifted: false },
         Some(make) => {
             let tree = rootfs::open(bundle, "rootfs")?;
+            rootfs::give_to_root(&tree, &record)?;
             make(tree.as_fd())?;
-            vec![tree]
+            Content { layers: vec![tree], shifted: true }
         }
     };
-    let config = configure(request.image, &options, &host, directory, bundle, &record, &layers)?;
+    let config = configure(request.image, &options, &host, directory, bundle, &record, &content)?;
     let bytes = serde_json::to_vec_pretty(&config).context("config.json")?;
     Ok(sys::files::replace_at(bundle, "config.json", &bytes, 0o600)?)
+}
+
+/// What the image has, top first.
+struct Content {
+    layers: Vec<OwnedFd>,
+    /// The owners are those of the user namespace already.
+    shifted: bool,
 }
 
 /// Makes the root filesystem of layers that are there; answers them, opened.
@@ -241,12 +247,12 @@ fn configure(
     directory: &Path,
     bundle: &OwnedFd,
     record: &Record,
-    layers: &[OwnedFd],
+    content: &Content,
 ) -> Result<Config> {
     let root = rootfs::open(bundle, "rootfs")?;
     let accounts = Accounts::read(root.as_fd())?;
     let account = accounts.find(options.user.as_deref().unwrap_or(&image.config.user))?;
-    let volumes = volumes(image, options, directory, bundle, record, layers)?;
+    let volumes = volumes(image, options, directory, bundle, record, content)?;
     let seccomp_file = match &options.seccomp {
         SeccompChoice::File(path) => Some(sys::files::read(path, 1 << 20)?),
         _ => None,
@@ -289,9 +295,11 @@ fn volumes(
     directory: &Path,
     bundle: &OwnedFd,
     record: &Record,
-    layers: &[OwnedFd],
+    content: &Content,
 ) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut made = Vec::new();
+    let mapped = rootfs::owner(record);
+    let owner: copy::Owner<'_> = if content.shifted { &copy::same_owner } else { &mapped };
     for volume in image.config.volumes.keys() {
         let inside = PathBuf::from(convert::absolute(volume));
         if inside == Path::new("/") || options.mounts.iter().any(|mount| mount.destination == inside) {
@@ -303,19 +311,12 @@ fn volumes(
         let name = format!("volumes/{}", made.len());
         rootfs::make(bundle, &name)?;
         let to = rootfs::open(bundle, &name)?;
-        let stack = Stack::new(overlay::borrowed(layers));
+        let stack = Stack::new(overlay::borrowed(&content.layers));
         // Links of the image end within its root (CVE-2022-23648).
         let real = stack.resolve(inside.as_os_str().as_bytes()).with_context(|| format!("volume {volume}"))?;
         match real.last() {
-            Some((_, Some(merged))) => copy_tree::tree(&stack, merged, to.as_fd(), &rootfs::owner(record))?,
-            _ => {
-                let (uid, gid) = rootfs::owner(record)(0, 0)?;
-                let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-                let given = rustix::fs::fchown(&to, Some(uid), Some(gid));
-                if rustix::process::geteuid().is_root() {
-                    given.asked(|| format!("chown {name}"))?;
-                }
-            }
+            Some((_, Some(merged))) => copy_tree::tree(&stack, merged, to.as_fd(), owner)?,
+            _ => rootfs::give_to_root(&to, record).context(name.clone())?,
         }
         made.push((inside, directory.join(name)));
     }

@@ -87,6 +87,16 @@ pub(super) fn owner(record: &Record) -> impl Fn(u32, u32) -> Result<(u32, u32)> 
     move |uid, gid| Ok(ids.owner(uid, gid)?.unwrap_or((uid, gid)))
 }
 
+/// Gives a new directory to the container's root.
+pub(super) fn give_to_root(directory: &OwnedFd, record: &Record) -> Result<()> {
+    let (uid, gid) = owner(record)(0, 0)?;
+    if (uid, gid) == (0, 0) || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    Ok(rustix::fs::fchown(directory, Some(uid), Some(gid)).asked(|| "fchown".to_owned())?)
+}
+
 pub(super) fn make(bundle: &OwnedFd, name: &str) -> Result<()> {
     match rustix::fs::mkdirat(bundle, name, Mode::from_raw_mode(0o755)) {
         Err(rustix::io::Errno::EXIST) => bail!("{name} is there already"),

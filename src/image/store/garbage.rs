@@ -46,14 +46,27 @@ struct Reachable {
 impl Store {
     /// Removes blobs, layers and leftovers that no name and no bundle refers to. Waits until nobody else uses the store.
     pub fn gc(&self) -> Result<Collected> {
+        let collected = self.alone(|| self.collect())?;
+        self.make_durable()?;
+        Ok(collected)
+    }
+
+    /// Does something while nobody else uses the store; waits for that.
+    pub(crate) fn alone<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         if !lock::try_exclusive(&self.lock)? {
             lock::exclusive(&self.lock)?;
         }
-        let collected = self.collect();
+        let done = act();
         lock::shared(&self.lock)?;
-        let collected = collected?;
-        self.make_durable()?;
-        Ok(collected)
+        done
+    }
+
+    /// Does something that needs nothing of the store and may take long: `gc` need not wait for it.
+    pub(crate) fn while_unlocked<T>(&self, act: impl FnOnce() -> T) -> Result<T> {
+        lock::unlock(&self.lock)?;
+        let done = act();
+        lock::shared(&self.lock)?;
+        Ok(done)
     }
 
     fn collect(&self) -> Result<Collected> {

@@ -30,6 +30,11 @@ pub(super) fn try_exclusive(file: &OwnedFd) -> sys::Result<bool> {
     }
 }
 
+/// Lets go of a lock that stays open.
+pub(super) fn unlock(file: &OwnedFd) -> sys::Result<()> {
+    wait(file, FlockOperation::Unlock)
+}
+
 fn wait(file: &OwnedFd, operation: FlockOperation) -> sys::Result<()> {
     loop {
         match rustix::fs::flock(file, operation) {

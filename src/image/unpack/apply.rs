@@ -1,7 +1,7 @@
 //! Entries of an archive become files, by *at calls from descriptors of their parent directories.
 
 use super::attributes::{self, Attributes};
-use super::directories::{Directories, Directory, is_directory};
+use super::directories::{DEFAULT_ACL, Directories, Directory, is_directory};
 use super::marks::Marks;
 use super::merged::{Stack, joined};
 use super::names::{Name, cleaned};
@@ -117,8 +117,8 @@ impl<'a> Applier<'a> {
             whiteout::Marker::Opaque => return self.opaque(name.parent()),
             whiteout::Marker::Whiteout(hidden) => return self.whiteout(name.parent(), hidden),
         }
-        if !self.pending.links.is_empty() {
-            self.pending.links.remove(name.path());
+        if self.pending.links.remove(name.path()).is_some() && entry.kind == Kind::Directory {
+            self.replaces_lower(name.path())?;
         }
         let parent = self.parent(name.parent())?;
         match entry.kind {
@@ -183,6 +183,7 @@ impl<'a> Applier<'a> {
         let real = self.stack().resolve(path)?;
         let parts: Vec<Vec<u8>> = real.into_iter().map(|(part, _)| part).collect();
         let mut current = self.directories.find(b"")?.context("the root is gone")?;
+        let mut above = Vec::new();
         for end in 1..=parts.len() {
             let prefix = joined(parts.iter().take(end).map(Vec::as_slice));
             if prefix.len() > 4095 {
@@ -191,8 +192,14 @@ impl<'a> Applier<'a> {
             let Some(part) = parts.get(end - 1) else { break };
             current = match self.directories.find(&prefix)? {
                 Some(directory) => directory,
-                None => self.imply(&current, part, &prefix)?,
+                None => {
+                    if matches!(self.below, Below::Tree) {
+                        self.keep_times(&above, &current)?;
+                    }
+                    self.imply(&current, part, &prefix)?
+                }
             };
+            above = prefix;
         }
         self.directories.keep(path, current.clone());
         Ok(current)
@@ -201,10 +208,11 @@ impl<'a> Applier<'a> {
     /// Makes one directory that no entry described (yet).
     fn imply(&mut self, parent: &Directory, name: &[u8], path: &[u8]) -> Result<Rc<Directory>> {
         // A file in the way becomes a directory: the later entry wins.
-        self.clear(parent, name, path)?;
+        let replaced = self.clear(parent, name, path)? | self.pending.links.remove(path).is_some();
         rustix::fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(0o755)).asked(|| format!("mkdir {}", shown(path)))?;
         let directory = self.open_made(parent, name, path)?;
-        if parent.gives_group() {
+        if parent.is_inherited() {
+            attributes::drop_all(directory.fd.as_fd())?;
             directory.change_mode(0o755)?;
         }
         if let Some(owner) = self.attributes.owner(0, 0, parent.gives_group())? {
@@ -213,6 +221,7 @@ impl<'a> Applier<'a> {
         match &self.below {
             Below::Tree => self.marks.add(parent.inode(), name),
             Below::Nothing => {}
+            Below::Unknown | Below::Stack(_) if replaced => self.replaces_lower(path)?,
             Below::Unknown | Below::Stack(_) => {
                 self.pending.account(path, self.limits.deferred)?;
                 self.pending.implicit.insert(path.to_vec());
@@ -230,30 +239,33 @@ impl<'a> Applier<'a> {
         Ok(directory)
     }
 
-    /// Takes away what has a name, so that something else can have it.
-    pub(super) fn clear(&mut self, parent: &Directory, name: &[u8], path: &[u8]) -> Result<()> {
+    /// Takes away what has a name, so that something else can have it; true when there was something.
+    pub(super) fn clear(&mut self, parent: &Directory, name: &[u8], path: &[u8]) -> Result<bool> {
         let stat = match rustix::fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
-            Err(Errno::NOENT) => return Ok(()),
-            Err(errno) => return Ok(Err(errno).asked(|| format!("stat {}", shown(path)))?),
+            Err(Errno::NOENT) => return Ok(false),
+            Err(errno) => return Err(errno).asked(|| format!("stat {}", shown(path)))?,
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
         if matches!(kind, FileType::Directory | FileType::Symlink) {
             self.directories.forget();
         }
         if kind == FileType::Directory {
-            self.forget_below(path);
-            return Ok(remove::tree(parent.fd.as_fd(), &CString::new(name)?)?);
+            self.pending.forget_below(path);
+            remove::tree(parent.fd.as_fd(), &CString::new(name)?)?;
+            return Ok(true);
         }
-        Ok(rustix::fs::unlinkat(&parent.fd, name, AtFlags::empty()).asked(|| format!("unlink {}", shown(path)))?)
+        rustix::fs::unlinkat(&parent.fd, name, AtFlags::empty()).asked(|| format!("unlink {}", shown(path)))?;
+        Ok(true)
     }
 
-    /// What waits for the lower layers below a directory that is gone does not wait any more; they stay hidden.
-    fn forget_below(&mut self, path: &[u8]) {
-        let inside =
-            |name: &[u8]| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
-        self.pending.implicit.retain(|name| !inside(name));
-        self.pending.links.retain(|name, _| !inside(name));
+    /// What this layer had there before had replaced a lower directory, whose entries and attributes must not come back.
+    fn replaces_lower(&mut self, path: &[u8]) -> Result<()> {
+        if self.is_own_directory() {
+            self.pending.account(path, self.limits.deferred)?;
+            self.pending.opaque.insert(path.to_vec());
+        }
+        Ok(())
     }
 
     /// The root's own entry: its attributes change, its type does not.
@@ -283,15 +295,11 @@ impl<'a> Applier<'a> {
                 break;
             }
             self.clear(parent, name.last(), name.path())?;
-            // What this layer had there had replaced a lower directory, whose entries must not come back.
-            if self.is_own_directory() {
-                self.pending.account(name.path(), self.limits.deferred)?;
-                self.pending.opaque.insert(name.path().to_vec());
-            }
+            self.replaces_lower(name.path())?;
         }
         self.pending.implicit.remove(name.path());
         let directory = self.open_made(parent, name.last(), name.path())?;
-        self.describe(entry, name.path(), &directory, parent.gives_group(), existed)
+        self.describe(entry, name.path(), &directory, parent.is_inherited(), existed)
     }
 
     /// Gives a directory what its entry says.
@@ -300,27 +308,29 @@ impl<'a> Applier<'a> {
         entry: &Entry,
         path: &[u8],
         directory: &Directory,
-        gives_group: bool,
+        inherits: bool,
         existed: bool,
     ) -> Result<()> {
-        let owner = self.attributes.owner(entry.uid, entry.gid, gives_group || existed)?;
+        let owner = self.attributes.owner(entry.uid, entry.gid, inherits || existed)?;
         if let Some(owner) = owner {
             attributes::chown(directory.fd.as_fd(), owner)?;
         }
         let rootless = *self.ids == Ids::Caller;
         let mode = if rootless { entry.mode | 0o700 } else { entry.mode };
         // mkdir(2) knows no set-id bits, and inherits one.
-        if existed || gives_group || mode & 0o6000 != 0 {
-            directory.change_mode(mode)?;
+        if existed || inherits {
+            // Nothing of what a lower layer or the parent says stays.
+            attributes::drop_all(directory.fd.as_fd())?;
         }
-        if existed {
-            self.drop_xattrs(directory)?;
+        if existed || inherits || mode & 0o6000 != 0 {
+            directory.change_mode(mode)?;
         }
         let ids = (entry.uid, entry.gid);
         if !entry.xattrs.is_empty() || self.attributes.remembered(entry.uid, entry.gid).is_some() {
             self.attributes.set_path(&directory.fd, &entry.xattrs, ids, self.progress)?;
         }
-        if mode & 0o2000 != directory.mode() & 0o2000 {
+        let gives_acl = entry.xattrs.iter().any(|(name, _)| name == DEFAULT_ACL.as_bytes());
+        if mode & 0o2000 != directory.mode() & 0o2000 || gives_acl != directory.gives_acl() {
             // The cached facts about it are old.
             self.directories.forget();
         }
@@ -328,18 +338,6 @@ impl<'a> Applier<'a> {
         self.pending.times.set(directory.inode(), path, entry.mtime, entry.atime, last);
         if self.pending.times.is_full() {
             self.pending.times.apply(self.root)?;
-        }
-        Ok(())
-    }
-
-    /// A directory that a lower layer made is described anew: nothing of the old attributes stays.
-    fn drop_xattrs(&mut self, directory: &Directory) -> Result<()> {
-        let path = super::merged::by_descriptor(directory.fd.as_fd());
-        let path = format!("{path}/.");
-        for (name, _) in attributes::all(path.as_ref())? {
-            if !attributes::belongs_to_the_host(&name) && !attributes::belongs_to_overlay(&name) {
-                let _ = rustix::fs::removexattr(path.as_str(), name.as_slice());
-            }
         }
         Ok(())
     }

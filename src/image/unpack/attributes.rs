@@ -186,6 +186,20 @@ pub(crate) fn all(path: &std::ffi::OsStr) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     Ok(found)
 }
 
+/// The access control list of a file, which a new one may have from its directory.
+pub(super) const ACL: &str = "system.posix_acl_access";
+
+/// Takes the extended attributes of an open or O_PATH directory away, access control lists among them.
+pub(super) fn drop_all(directory: BorrowedFd<'_>) -> Result<()> {
+    let path = format!("{}/.", by_descriptor(directory));
+    for (name, _) in all(path.as_ref())? {
+        if !belongs_to_the_host(&name) && !belongs_to_overlay(&name) {
+            let _ = rustix::fs::removexattr(path.as_str(), name.as_slice());
+        }
+    }
+    Ok(())
+}
+
 /// Changes the owner of an open file or O_PATH descriptor.
 pub(super) fn chown(file: BorrowedFd<'_>, (uid, gid): (Uid, Gid)) -> Result<()> {
     Ok(rustix::fs::chownat(file, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH).asked(|| "chown".to_owned())?)

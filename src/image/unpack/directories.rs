@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+/// The attribute of a directory with an access control list for new entries.
+pub(super) const DEFAULT_ACL: &str = "system.posix_acl_default";
 /// Directories kept open.
 const OPEN: usize = 128;
 /// Times that the kernel may answer "the tree changed while I looked".
@@ -20,13 +22,17 @@ pub(super) struct Directory {
     /// O_PATH.
     pub(super) fd: OwnedFd,
     pub(super) stat: Stat,
+    /// It has an access control list for new entries.
+    gives_acl: bool,
 }
 
 impl Directory {
     /// Takes an O_PATH descriptor.
     pub(super) fn new(fd: OwnedFd) -> Result<Directory> {
         let stat = rustix::fs::fstat(&fd).asked(|| "fstat".to_owned())?;
-        Ok(Directory { fd, stat })
+        let path = by_descriptor(fd.as_fd());
+        let gives_acl = rustix::fs::getxattr(path.as_str(), DEFAULT_ACL, &mut [0u8; 0][..]).is_ok();
+        Ok(Directory { fd, stat, gives_acl })
     }
 
     pub(super) fn inode(&self) -> u64 {
@@ -36,6 +42,16 @@ impl Directory {
     /// New entries get the directory's group and directories its set-group-id bit (inode(7)).
     pub(super) fn gives_group(&self) -> bool {
         self.stat.st_mode & 0o2000 != 0
+    }
+
+    /// New entries get an access control list, and from it other permission bits than they were made with (acl(5)).
+    pub(super) fn gives_acl(&self) -> bool {
+        self.gives_acl
+    }
+
+    /// New directories get something from this one that no archive says.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.gives_group() || self.gives_acl
     }
 
     /// Its permission bits (without the type).

@@ -1,10 +1,13 @@
 //! Whiteouts and opaque markers: done at once in a plain tree, kept for later in a directory of the layer's own.
 
 use super::apply::{Applier, Below};
+use super::attributes;
 use super::merged::{components, joined};
-use crate::image::whiteout;
+use crate::image::whiteout::Pruning;
+use crate::sys::Asked;
 use anyhow::Result;
-use std::os::fd::AsFd;
+use rustix::fs::{Gid, Mode, Timespec, Timestamps, UTIME_NOW, Uid};
+use std::os::fd::{AsFd, BorrowedFd};
 
 impl Applier<'_> {
     pub(super) fn whiteout(&mut self, parent: &[u8], hidden: &[u8]) -> Result<()> {
@@ -13,13 +16,12 @@ impl Applier<'_> {
             Below::Tree => {
                 let Some(directory) = self.directories.find(parent)? else { return Ok(()) };
                 self.keep_times(parent, &directory)?;
-                self.directories.forget();
-                whiteout::remove_lower(directory.fd.as_fd(), directory.inode(), hidden, &self.marks)
+                self.prune(|pruning| pruning.name(directory.fd.as_fd(), directory.inode(), hidden))
             }
             Below::Unknown | Below::Stack(_) => {
                 let path = joined(components(parent).chain([hidden]));
                 self.pending.account(&path, self.limits.deferred)?;
-                self.pending.whiteouts.push(path);
+                self.pending.whiteouts.insert(path);
                 Ok(())
             }
         }
@@ -31,9 +33,7 @@ impl Applier<'_> {
             Below::Tree => {
                 let Some(directory) = self.directories.find(path)? else { return Ok(()) };
                 self.keep_times(path, &directory)?;
-                self.directories.forget();
-                whiteout::prune(directory.fd.as_fd(), &self.marks)?;
-                Ok(())
+                self.prune(|pruning| pruning.content(directory.fd.as_fd()).map(|_| ()))
             }
             Below::Unknown | Below::Stack(_) => {
                 self.pending.account(path, self.limits.deferred)?;
@@ -42,4 +42,31 @@ impl Applier<'_> {
             }
         }
     }
+
+    /// Takes lower entries out of a plain tree. A lower directory that must stay for the sake of this layer's entries is
+    /// what it would be without the lower layers: made because it was missing. So the tree is the same wherever in the
+    /// archive the whiteout stands, and the same as the layer in a directory of its own shows.
+    fn prune(&mut self, act: impl FnOnce(&mut Pruning<'_>) -> Result<()>) -> Result<()> {
+        self.directories.forget();
+        let owner = self.attributes.owner(0, 0, true)?;
+        let times = &mut self.pending.times;
+        let mut hidden = |directory: BorrowedFd<'_>, stays: bool| {
+            // Its inode may be another directory's soon.
+            times.forget(rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?.st_ino);
+            if stays { renew(directory, owner) } else { Ok(()) }
+        };
+        act(&mut Pruning { marks: &self.marks, hidden: &mut hidden })
+    }
+}
+
+/// Gives a directory what a missing parent gets: 755, root, no attributes, the present as its time.
+fn renew(directory: BorrowedFd<'_>, owner: Option<(Uid, Gid)>) -> Result<()> {
+    if let Some(owner) = owner {
+        attributes::chown(directory, owner)?;
+    }
+    attributes::drop_all(directory)?;
+    rustix::fs::fchmod(directory, Mode::from_raw_mode(0o755)).asked(|| "fchmod".to_owned())?;
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let now = Timestamps { last_access: now, last_modification: now };
+    Ok(rustix::fs::futimens(directory, &now).asked(|| "futimens".to_owned())?)
 }

@@ -1,7 +1,9 @@
 //! Files, links and devices of a layer: everything that is no directory.
 
 use super::apply::Applier;
+use super::attributes;
 use super::directories::Directory;
+use super::merged::by_descriptor;
 use super::names::Name;
 use super::times::timestamps;
 use crate::image::tar::{Entry, Kind, Reader, shown};
@@ -9,8 +11,10 @@ use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 /// Files of this size ask first whether there is room (bytes).
 const LARGE: u64 = 16 << 20;
@@ -42,8 +46,11 @@ impl Applier<'_> {
         if let Some((uid, gid)) = owner {
             rustix::fs::fchown(&file, Some(uid), Some(gid)).asked(|| "fchown".to_owned())?;
         }
+        if parent.gives_acl() {
+            let _ = rustix::fs::fremovexattr(&file, attributes::ACL);
+        }
         // chown and write take the set-id bits away.
-        if entry.mode & 0o6000 != 0 {
+        if entry.mode & 0o6000 != 0 || parent.gives_acl() {
             rustix::fs::fchmod(&file, mode).asked(|| "fchmod".to_owned())?;
         }
         if !entry.xattrs.is_empty() || self.attributes.remembered(entry.uid, entry.gid).is_some() {
@@ -116,7 +123,11 @@ impl Applier<'_> {
         if let Some((uid, gid)) = owner {
             chown_at(&parent.fd, name.last(), uid, gid)?;
         }
-        if entry.kind != Kind::Symlink && entry.mode & 0o6000 != 0 {
+        if parent.gives_acl() {
+            let path = [by_descriptor(parent.fd.as_fd()).as_bytes(), b"/", name.last()].concat();
+            let _ = rustix::fs::lremovexattr(OsStr::from_bytes(&path), attributes::ACL);
+        }
+        if entry.kind != Kind::Symlink && (entry.mode & 0o6000 != 0 || parent.gives_acl()) {
             let mode = Mode::from_raw_mode(entry.mode);
             rustix::fs::chmodat(&parent.fd, name.last(), mode, AtFlags::empty()).asked(|| "chmod".to_owned())?;
         }
@@ -156,13 +167,16 @@ impl Applier<'_> {
 
     /// The target is not in this tree: it is in a lower layer's, or nowhere.
     fn link_below(&mut self, name: &Name, parent: &Directory, target: &Name) -> Result<()> {
-        if !self.is_own_directory() {
+        // The name of a link to a lower file is as good as that file's.
+        let first = self.pending.links.get(target.path()).cloned();
+        if !self.is_own_directory() || (first.is_none() && self.pending.hides(target.path())) {
             return Ok(Err(Errno::NOENT).asked(|| format!("link {}", shown(target.path())))?);
         }
+        let target = first.unwrap_or_else(|| target.path().to_vec());
         self.clear(parent, name.last(), name.path())?;
         self.pending.account(name.path(), self.limits.deferred)?;
-        self.pending.account(target.path(), self.limits.deferred)?;
-        self.pending.links.insert(name.path().to_vec(), target.path().to_vec());
+        self.pending.account(&target, self.limits.deferred)?;
+        self.pending.links.insert(name.path().to_vec(), target);
         Ok(())
     }
 }

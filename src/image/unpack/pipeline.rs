@@ -95,6 +95,8 @@ impl std::error::Error for NobodyListens {}
 
 /// What goes through the channel.
 enum Piece {
+    /// The layer with this digest begins.
+    Begin(Digest),
     Data(Vec<u8>),
     /// The layer is complete, and its compressed bytes were what they must be; this must be its tar.
     End(Digest),
@@ -111,6 +113,7 @@ impl Feeder {
         let digest = source.descriptor.digest.clone();
         let diff_id = source.diff_id.clone();
         progress.layer_started(&digest, source.descriptor.size);
+        self.full.send(Piece::Begin(digest.clone())).map_err(|_| NobodyListens)?;
         self.stream(source, limits, progress).with_context(|| format!("layer {}", digest.short()))?;
         self.full.send(Piece::End(diff_id)).map_err(|_| NobodyListens)?;
         Ok(())
@@ -217,6 +220,8 @@ struct Stream {
     current: Vec<u8>,
     position: usize,
     hasher: Hasher,
+    /// The layer.
+    digest: Option<Digest>,
     /// Set at the end of a layer.
     expected: Option<Digest>,
 }
@@ -224,11 +229,19 @@ struct Stream {
 impl Stream {
     fn new(pieces: Receiver<Piece>, give_back: SyncSender<Vec<u8>>) -> Stream {
         let hasher = Hasher::new(crate::registry::Algorithm::Sha256);
-        Stream { pieces, give_back, current: Vec::new(), position: 0, hasher, expected: None }
+        Stream { pieces, give_back, current: Vec::new(), position: 0, hasher, digest: None, expected: None }
     }
 
     fn apply(&mut self, target: Target<'_>, limits: &Limits, progress: &dyn Progress) -> Result<Unpacked> {
         self.expected = None;
+        let applied = self.apply_entries(target, limits, progress);
+        match &self.digest {
+            Some(digest) => applied.with_context(|| format!("layer {}", digest.short())),
+            None => applied,
+        }
+    }
+
+    fn apply_entries(&mut self, target: Target<'_>, limits: &Limits, progress: &dyn Progress) -> Result<Unpacked> {
         let mut applier = Applier::new(target, limits, progress)?;
         let mut reader = tar::Reader::new(&mut *self, limits.header);
         applier.run(&mut reader)?;
@@ -266,6 +279,7 @@ impl BufRead for Stream {
                     let _ = self.give_back.try_send(used);
                     self.position = 0;
                 }
+                Ok(Piece::Begin(digest)) => self.digest = Some(digest),
                 Ok(Piece::End(diff_id)) => self.expected = Some(diff_id),
                 Err(_) => return Err(std::io::Error::other("the stream of the layer broke off")),
             }

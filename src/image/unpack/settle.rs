@@ -2,15 +2,18 @@
 //! entry described, hard links to lower files. Afterwards overlayfs shows what unpacking into one tree would have made.
 
 use super::Pending;
+use super::attributes;
 use super::directories::open_in_root;
 use super::merged::{Found, Merged, Stack, by_descriptor, components, joined};
 use crate::image::copy;
 use crate::image::tar::{Time, shown};
 use crate::sys::Asked;
 use anyhow::{Context, Result, bail};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, XattrFlags};
 use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 /// Whether the layer is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,15 +27,17 @@ pub enum Settled {
 /// Completes the layer in `root` upon `lowers` (top first).
 pub fn settle(root: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], pending: Pending) -> Result<Settled> {
     let stack = Stack::new(std::iter::once(root).chain(lowers.iter().copied()).collect());
-    let mut work = Settle { root, stack, pending, opaque: opaque_name() };
+    let below = Stack::new(lowers.to_vec());
+    let mut work = Settle { root, stack, below, pending, renewed: BTreeSet::new(), opaque: opaque_name() };
+    // Links to what the layer hides later are links to what was there.
+    work.links()?;
     if !lowers.is_empty() {
-        work.opaque()?;
+        // What is hidden before what is taken over: a hidden directory of the lower layers gives nothing to the one that this layer has there.
+        work.hide()?;
         if work.implicit()? == Settled::Again {
             return Ok(Settled::Again);
         }
-        work.whiteouts()?;
     }
-    work.links()?;
     work.pending.times.apply(root)?;
     Ok(Settled::Done)
 }
@@ -40,23 +45,49 @@ pub fn settle(root: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], pending: Pending)
 /// A directory of the merged tree: its parts without links, and the layers that have it.
 type Place = (Vec<Vec<u8>>, Merged);
 
+/// A file of a lower layer.
+struct Original {
+    /// Where it is in the merged tree.
+    place: Vec<u8>,
+    directory: Rc<OwnedFd>,
+    name: Vec<u8>,
+    stat: Stat,
+}
+
 struct Settle<'a> {
     root: BorrowedFd<'a>,
     stack: Stack<'a>,
+    /// The same without this layer.
+    below: Stack<'a>,
     pending: Pending,
+    /// Directories of this layer whose lower ones are whited out.
+    renewed: BTreeSet<Vec<u8>>,
     /// The attribute of opaque directories.
     opaque: &'static str,
 }
 
 impl Settle<'_> {
-    fn opaque(&mut self) -> Result<()> {
-        for path in std::mem::take(&mut self.pending.opaque) {
-            let real = self.stack.resolve(&path)?;
-            if real.iter().all(|(_, merged)| merged.is_some()) {
-                let parts: Vec<&[u8]> = real.iter().map(|(part, _)| part.as_slice()).collect();
-                let directory = self.ensure(&parts)?;
-                self.hide_lower(&directory)?;
+    /// Whiteouts and opaque markers, those of a directory before those below it: they may find nothing any more.
+    fn hide(&mut self) -> Result<()> {
+        let whiteouts = std::mem::take(&mut self.pending.whiteouts);
+        let mut opaque = std::mem::take(&mut self.pending.opaque).into_iter().peekable();
+        let mut last = None;
+        for path in whiteouts {
+            while let Some(directory) = opaque.next_if(|directory| *directory < path) {
+                self.hide_content(&directory)?;
+                last = None;
             }
+            self.whiteout(&path, &mut last).with_context(|| shown(&path))?;
+        }
+        opaque.try_for_each(|directory| self.hide_content(&directory))
+    }
+
+    fn hide_content(&mut self, path: &[u8]) -> Result<()> {
+        let real = self.stack.resolve(path)?;
+        if real.iter().all(|(_, merged)| merged.is_some()) {
+            let parts: Vec<&[u8]> = real.iter().map(|(part, _)| part.as_slice()).collect();
+            let directory = self.ensure(&parts)?;
+            self.hide_lower(&directory)?;
         }
         Ok(())
     }
@@ -70,6 +101,9 @@ impl Settle<'_> {
 
     fn implicit(&mut self) -> Result<Settled> {
         for path in std::mem::take(&mut self.pending.implicit) {
+            if self.renewed.contains(&path) {
+                continue;
+            }
             let parts: Vec<&[u8]> = components(&path).collect();
             match self.lower(&parts)? {
                 Found::Symlink(_) => return Ok(Settled::Again),
@@ -103,6 +137,7 @@ impl Settle<'_> {
     }
 
     fn describe(&mut self, from: BorrowedFd<'_>, to: &OwnedFd, path: &[u8]) -> Result<()> {
+        attributes::drop_all(to.as_fd())?;
         let stat = copy::directory_attributes(from, to.as_fd(), &copy::same_owner).with_context(|| shown(path))?;
         let inode = rustix::fs::fstat(to).asked(|| "fstat".to_owned())?.st_ino;
         let mtime = Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
@@ -144,41 +179,32 @@ impl Settle<'_> {
         Ok(current)
     }
 
-    fn whiteouts(&mut self) -> Result<()> {
-        let mut last: Option<(Vec<u8>, Option<Place>)> = None;
-        for path in std::mem::take(&mut self.pending.whiteouts) {
-            let parts: Vec<&[u8]> = components(&path).collect();
-            let Some((name, parents)) = parts.split_last() else { continue };
-            let parent = joined(parents.iter().copied());
-            if last.as_ref().is_none_or(|(known, _)| *known != parent) {
-                let found = self.existing(&parent)?;
-                last = Some((parent, found));
-            }
-            let Some((_, Some((real, merged)))) = &last else { continue };
-            let mut below = merged.clone();
-            below.retain(|(layer, _)| *layer > 0);
-            if matches!(self.stack.child(&below, name)?, Found::Absent) {
-                continue;
-            }
-            let real: Vec<&[u8]> = real.iter().map(Vec::as_slice).collect();
-            let made = merged.first().is_none_or(|(layer, _)| *layer > 0);
-            self.white_out(&real, name).with_context(|| shown(&path))?;
-            if made {
-                last = None;
-            }
+    /// One whiteout; `last` is the directory of the one before.
+    fn whiteout(&mut self, path: &[u8], last: &mut Option<(Vec<u8>, Option<Place>)>) -> Result<()> {
+        let parts: Vec<&[u8]> = components(path).collect();
+        let Some((name, parents)) = parts.split_last() else { return Ok(()) };
+        let parent = joined(parents.iter().copied());
+        if last.as_ref().is_none_or(|(known, _)| *known != parent) {
+            let found = self.existing(&parent)?;
+            *last = Some((parent, found));
+        }
+        let Some((_, Some((real, merged)))) = &*last else { return Ok(()) };
+        let mut below = merged.clone();
+        below.retain(|(layer, _)| *layer > 0);
+        if matches!(self.stack.child(&below, name)?, Found::Absent) {
+            return Ok(());
+        }
+        let real: Vec<&[u8]> = real.iter().map(Vec::as_slice).collect();
+        let made = merged.first().is_none_or(|(layer, _)| *layer > 0);
+        self.white_out(&real, name)?;
+        if made {
+            *last = None;
         }
         Ok(())
     }
 
-    /// Where a directory of the merged tree is, if it is one.
     fn existing(&self, path: &[u8]) -> Result<Option<Place>> {
-        let real = self.stack.resolve(path)?;
-        let merged = match real.last() {
-            None => self.stack.root()?,
-            Some((_, Some(merged))) => merged.clone(),
-            Some((_, None)) => return Ok(None),
-        };
-        Ok(Some((real.into_iter().map(|(part, _)| part).collect(), merged)))
+        existing(&self.stack, path)
     }
 
     fn white_out(&mut self, parents: &[&[u8]], name: &[u8]) -> Result<()> {
@@ -189,7 +215,10 @@ impl Settle<'_> {
             Err(Errno::EXIST) => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 match rustix::fs::openat(&directory, name, flags, Mode::empty()) {
-                    Ok(own) => self.hide_lower(&own),
+                    Ok(own) => {
+                        self.renewed.insert(joined(parents.iter().copied().chain([name])));
+                        self.hide_lower(&own)
+                    }
                     Err(_) => Ok(()),
                 }
             }
@@ -197,48 +226,104 @@ impl Settle<'_> {
         }
     }
 
-    /// Links whose target is another such link come after it.
+    /// Hard links to files of the lower layers. The file is copied up once: to its own place, or, when this layer hides it or
+    /// has something else there, to the name of the first link.
     fn links(&mut self) -> Result<()> {
-        let mut waiting = std::mem::take(&mut self.pending.links);
-        while !waiting.is_empty() {
-            let before = waiting.len();
-            let ready: Vec<_> = waiting
-                .iter()
-                .filter(|(_, target)| !waiting.contains_key(*target))
-                .map(|(name, target)| (name.clone(), target.clone()))
-                .collect();
-            for (name, target) in ready {
-                self.link(&name, &target)
-                    .with_context(|| format!("{}: hard link to {}", shown(&name), shown(&target)))?;
-                waiting.remove(&name);
-            }
-            if waiting.len() == before {
-                let names: Vec<String> = waiting.keys().take(3).map(|name| shown(name)).collect();
-                bail!("hard links to each other: {}", names.join(", "));
-            }
+        let mut copies = BTreeMap::new();
+        for (name, target) in std::mem::take(&mut self.pending.links) {
+            self.link(&name, &target, &mut copies)
+                .with_context(|| format!("{}: hard link to {}", shown(&name), shown(&target)))?;
         }
         Ok(())
     }
 
-    fn link(&mut self, name: &[u8], target: &[u8]) -> Result<()> {
-        let parts: Vec<&[u8]> = components(target).collect();
-        let (last, parents) = parts.split_last().context("the target is the root")?;
-        let missing = || Err::<(), _>(Errno::NOENT).asked(|| "link".to_owned());
-        let Some((real, merged)) = self.existing(&joined(parents.iter().copied()))? else { return Ok(missing()?) };
-        let Some((layer, from, stat)) = self.stack.locate(&merged, last)? else { return Ok(missing()?) };
+    fn link(&mut self, name: &[u8], target: &[u8], copies: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> Result<()> {
+        let (link, parents) = split(name).context("the link is the root")?;
+        let directory = self.ensure(&parents)?;
+        let Original { place, directory: from, name: from_name, stat } = self.original(target)?;
+        let copy = match copies.get(&place) {
+            Some(copy) => copy.clone(),
+            None => {
+                let copy = if self.is_free(&place)? { place.clone() } else { name.to_vec() };
+                let (last, parents) = split(&copy).context("the target is the root")?;
+                let own = self.ensure(&parents)?;
+                copy::node(from.as_fd(), &from_name, &stat, own.as_fd(), last, &copy::same_owner)?;
+                copies.insert(place, copy.clone());
+                copy
+            }
+        };
+        if copy == name {
+            return Ok(());
+        }
+        let (last, parents) = split(&copy).context("the target is the root")?;
+        let own = self.ensure(&parents)?;
+        Ok(rustix::fs::linkat(&own, last, &directory, link, AtFlags::empty()).asked(|| "link".to_owned())?)
+    }
+
+    /// The file of a lower layer that a name means.
+    fn original(&self, target: &[u8]) -> Result<Original> {
+        let (last, parents) = split(target).context("the target is the root")?;
+        let parent = joined(parents);
+        let found = match self.existing(&parent)? {
+            Some((real, mut merged)) => {
+                merged.retain(|(layer, _)| *layer > 0);
+                self.stack.locate(&merged, last)?.map(|found| (real, found))
+            }
+            None => None,
+        };
+        let found = match found {
+            Some(found) => Some(found),
+            // What this layer has there now came after the link.
+            None => match existing(&self.below, &parent)? {
+                Some((real, merged)) => self.below.locate(&merged, last)?.map(|found| (real, found)),
+                None => None,
+            },
+        };
+        let Some((real, (_, from, stat))) = found else { return Ok(Err(Errno::NOENT).asked(|| "link".to_owned())?) };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             bail!("the target is a directory");
         }
-        let real: Vec<&[u8]> = real.iter().map(Vec::as_slice).collect();
-        let own = self.ensure(&real)?;
-        if layer > 0 {
-            copy::node(from.as_fd(), last, &stat, own.as_fd(), last, &copy::same_owner)?;
-        }
-        let parts: Vec<&[u8]> = components(name).collect();
-        let (link, parents) = parts.split_last().context("the link is the root")?;
-        let directory = self.ensure(parents)?;
-        Ok(rustix::fs::linkat(&own, *last, &directory, *link, AtFlags::empty()).asked(|| "link".to_owned())?)
+        let place = joined(real.iter().map(Vec::as_slice).chain([last]));
+        Ok(Original { place, directory: from, name: last.to_vec(), stat })
     }
+
+    /// Whether a copy of the lower file can have its own place: this layer neither hides it nor has something there.
+    fn is_free(&self, place: &[u8]) -> Result<bool> {
+        let parts: Vec<&[u8]> = components(place).collect();
+        if self.pending.hides(place) {
+            return Ok(false);
+        }
+        let mut current = open_in_root(self.root, b"", OFlags::PATH | OFlags::DIRECTORY)?;
+        for part in parts {
+            let Some(directory) = current else { return Ok(true) };
+            match rustix::fs::statat(&directory, part, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => return Ok(true),
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {}
+                Ok(_) => return Ok(false),
+                Err(errno) => return Ok(Err(errno).asked(|| format!("stat {}", shown(part)))?),
+            }
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            current = rustix::fs::openat(&directory, part, flags, Mode::empty()).ok();
+        }
+        Ok(false)
+    }
+}
+
+/// The last part of a name, and the parts before it.
+fn split(path: &[u8]) -> Option<(&[u8], Vec<&[u8]>)> {
+    let mut parts: Vec<&[u8]> = components(path).collect();
+    parts.pop().map(|last| (last, parts))
+}
+
+/// Where a directory of a merged tree is, if it is one.
+fn existing(stack: &Stack<'_>, path: &[u8]) -> Result<Option<Place>> {
+    let real = stack.resolve(path)?;
+    let merged = match real.last() {
+        None => stack.root()?,
+        Some((_, Some(merged))) => merged.clone(),
+        Some((_, None)) => return Ok(None),
+    };
+    Ok(Some((real.into_iter().map(|(part, _)| part).collect(), merged)))
 }
 
 /// The attribute that makes a directory opaque for overlay mounts that this process can make.

@@ -42,17 +42,26 @@ impl Times {
         }
     }
 
+    /// The directory keeps the times that it has.
+    pub(crate) fn forget(&mut self, inode: u64) {
+        self.by_inode.remove(&inode);
+    }
+
     /// True when it is time to apply and begin anew.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes > KEPT
     }
 
-    /// Gives the directories what they get. One that is gone, or no directory any more, is passed over.
+    /// Gives the directories what they get. One that is gone, or another by now, is passed over.
     pub(crate) fn apply(&mut self, root: BorrowedFd<'_>) -> Result<()> {
         self.bytes = 0;
-        for last in std::mem::take(&mut self.by_inode).into_values() {
+        for (inode, last) in std::mem::take(&mut self.by_inode) {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
             let Some(fd) = open_in_root(root, &last.path, flags)? else { continue };
+            // Another directory may have taken the place of one that a whiteout removed.
+            if rustix::fs::fstat(&fd).asked(|| "fstat".to_owned())?.st_ino != inode {
+                continue;
+            }
             rustix::fs::futimens(&fd, &timestamps(last.mtime, last.atime)).asked(|| "futimens".to_owned())?;
             if let Some(mode) = last.mode {
                 rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)).asked(|| "fchmod".to_owned())?;

@@ -104,11 +104,14 @@ pub(crate) fn listing(layers: &[OwnedFd]) -> Vec<String> {
     lines
 }
 
-/// ` {name=value}` of what an image may have in the user's name space.
+/// ` {name=value}` of what an image may have in the user's name space, and of access control lists.
 fn attributes(path: &Path) -> String {
     let all = super::all_xattrs(path.as_os_str()).unwrap_or_default();
-    let of_image =
-        |name: &[u8]| name.starts_with(b"user.") && name != b"user.rootlesscontainers" && !super::is_overlays(name);
+    let of_image = |name: &[u8]| {
+        (name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_"))
+            && name != b"user.rootlesscontainers"
+            && !super::is_overlays(name)
+    };
     let shown =
         |(name, value): (Vec<u8>, Vec<u8>)| format!(" {{{}={}}}", String::from_utf8_lossy(&name), value.escape_ascii());
     all.into_iter().filter(|(name, _)| of_image(name)).map(shown).collect()

@@ -1,8 +1,8 @@
 //! Names that come twice, and what files and directories have besides their content.
 
-use super::super::archive::{Raw, octal};
+use super::super::archive::{Raw, Tar, octal};
 use super::super::{Heard, Store, flat, image, never, stacked};
-use super::{Case, Options, Tree, all, judge, outside, t};
+use super::{ACL, Case, Options, Tree, WAYS, all, judge, known, outside, t};
 use crate::image::layers::prepare;
 use crate::image::unpack::Ids;
 
@@ -35,6 +35,20 @@ fn the_later_entry_wins() {
             Tree(&["d 751 .", "f 644 a = 1"]),
         ),
         ("missing parents", vec![t().file("a/b/c", "1").end()], Tree(&["d 755 a", "d 755 a/b", "f 644 a/b/c = 1"])),
+        (
+            "missing parents in a set-group-id directory",
+            vec![t().with(Raw { mode: 0o2755, ..Raw::new(b'5', "d") }, b"").file("d/a/b/c", "1").end()],
+            Tree(&["d 2755 d", "d 755 d/a", "d 755 d/a/b"]),
+        ),
+        (
+            "missing parents in a set-group-id directory of an earlier layer",
+            vec![
+                t().with(Raw { mode: 0o2755, ..Raw::new(b'5', "d") }, b"").end(),
+                t().file("d/a/b/c", "1").end(),
+                t().file("d/a/e/c", "1").end(),
+            ],
+            Tree(&["d 2755 d", "d 755 d/a", "d 755 d/a/b", "d 755 d/a/e"]),
+        ),
         ("file with a slash at its end", vec![t().file("a/", "").end()], Tree(&["d 644 a"])),
     ];
     all("the_later_entry_wins", &cases, dir.path());
@@ -117,4 +131,46 @@ fn devices_are_made_by_root_and_stood_for_otherwise() {
         judge("root", &["c 644 dev/null 1:3", "b 644 dev/loop9 7:9"], &lines);
     }
     drop(dir);
+}
+
+/// What is made in a directory with a default access control list has the mode that the archive says and no list.
+#[test]
+fn entries_inherit_no_access_control_list() {
+    let open = || t().pax(&[("SCHILY.xattr.system.posix_acl_default", ACL)]).dir("d");
+    let content = |tar: Tar| {
+        let tar = tar.file("d/a", "1").device(b'6', "d/p", (0, 0)).dir("d/e").file("d/e/b", "2");
+        tar.file("d/f/g/c", "3").end()
+    };
+    for (name, layers) in [
+        ("of the same layer", vec![content(open())]),
+        ("of an earlier layer", vec![open().end(), content(t())]),
+        (
+            "of an earlier layer, with a link below it",
+            vec![open().file("d/x", "4").end(), content(t().hard("d/y", "d/x"))],
+        ),
+    ] {
+        for (way, unpack) in WAYS {
+            let lines = unpack(&layers, &Options::default(), &Heard::default())
+                .unwrap_or_else(|e| panic!("{name} ({way}): {e}"));
+            for (begin, end) in [
+                ("f 644", "d/a = 1"),
+                ("p 644", "d/p 0:0"),
+                ("d 755", "d/e"),
+                ("f 644", "d/e/b = 2"),
+                ("d 755", "d/f"),
+                ("d 755", "d/f/g"),
+                ("f 644", "d/f/g/c = 3"),
+            ] {
+                let found = lines.iter().any(|line| line.starts_with(begin) && line.ends_with(&format!(" {end}")));
+                assert!(found, "{name} ({way}): no {begin} {end} in\n{}", lines.join("\n"));
+            }
+        }
+    }
+    known(
+        "entries_inherit_no_access_control_list",
+        &[
+            ("default access control list of a directory", None),
+            ("default access control list of an earlier layer's", None),
+        ],
+    );
 }

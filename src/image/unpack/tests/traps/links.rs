@@ -155,6 +155,21 @@ fn hard_links_lead_to_files_of_the_image_or_nowhere() {
             vec![t().file("a", "1").end(), t().hard("b", "a").file("b", "2").end()],
             Tree(&["f 644 a = 1", "f 644 b = 2"]),
         ),
+        (
+            "to a file that a later whiteout hides",
+            vec![t().dir("d").file("d/a", "1").end(), t().hard("b", "d/a").hard("c", "d/a").file(".wh.d", "").end()],
+            Tree(&["f 644 b (2) = 1", "f 644 c (2) = 1", "! d"]),
+        ),
+        (
+            "to a file that an earlier whiteout hides",
+            vec![t().dir("d").file("d/a", "1").end(), t().file(".wh.d", "").hard("b", "d/a").end()],
+            Refused("no such file or directory (ENOENT)"),
+        ),
+        (
+            "to a file that a later one replaces",
+            vec![t().file("a", "1").end(), t().hard("b", "a").file("a", "2").end()],
+            Tree(&["f 644 a = 2", "f 644 b = 1"]),
+        ),
     ];
     all("hard_links_lead_to_files_of_the_image_or_nowhere", &cases, dir.path());
 }

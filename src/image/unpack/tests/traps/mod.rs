@@ -14,6 +14,18 @@ use std::path::Path;
 
 const TABLE: &str = include_str!("../../../../../conformance/traps.tsv");
 
+/// One tree, or a directory for each layer.
+type Way = fn(&[Vec<u8>], &Options, &Heard) -> Result<Vec<String>, String>;
+const WAYS: [(&str, Way); 2] = [("flat", flat), ("stacked", stacked)];
+
+/// acl(5) as the kernel keeps it: user::rwx, user:7:rwx, group::---, mask::rwx, other::---.
+const ACL: &[u8] = b"\x02\0\0\0\
+    \x01\0\x07\0\xff\xff\xff\xff\
+    \x02\0\x07\0\x07\0\0\0\
+    \x04\0\0\0\xff\xff\xff\xff\
+    \x10\0\x07\0\xff\xff\xff\xff\
+    \x20\0\0\0\xff\xff\xff\xff";
+
 /// Name, layers, and what must come of them.
 type Case = (&'static str, Vec<Vec<u8>>, Outcome);
 
@@ -60,10 +72,8 @@ fn all(test: &str, cases: &[Case], v: &Path) {
 fn run(name: &str, layers: &[Vec<u8>], outcome: &Outcome, v: &Path) {
     let before = fingerprint(v);
     let options = Options { ids: crate::image::unpack::Ids::of_caller(), ..Options::default() };
-    for (way, result) in
-        [("flat", flat(layers, &options, &Heard::default())), ("stacked", stacked(layers, &options, &Heard::default()))]
-    {
-        match (outcome, result) {
+    for (way, unpack) in WAYS {
+        match (outcome, unpack(layers, &options, &Heard::default())) {
             (Refused(reason), Err(error)) => assert!(error.contains(reason), "{name} ({way}): {error}"),
             (Refused(reason), Ok(lines)) => panic!("{name} ({way}): not refused ({reason}):\n{}", lines.join("\n")),
             (Tree(_), Err(error)) => panic!("{name} ({way}): {error}"),

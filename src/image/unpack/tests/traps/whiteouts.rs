@@ -1,6 +1,9 @@
 //! What hides lower entries, in whatever order it comes.
 
-use super::{Case, Refused, Tree, all, outside, t};
+use super::{ACL, Case, Refused, Tree, WAYS, all, known, outside, t};
+use crate::image::layers::Options;
+use crate::image::unpack::tests::Heard;
+use crate::image::unpack::tests::archive::{Raw, Tar, octal};
 
 #[test]
 #[allow(clippy::too_many_lines, reason = "one table")]
@@ -95,6 +98,95 @@ fn whiteouts_hide_lower_entries_and_nothing_else() {
             vec![base(), t().file("d/sub", "f").dir("d/sub").file("d/sub/y", "1").end()],
             Tree(&["f 644 d/sub/y = 1", "! d/sub/x"]),
         ),
+        (
+            "file, directory that nothing describes: the lower entries stay hidden",
+            vec![base(), t().file("d/sub", "f").file("d/sub/y", "1").end()],
+            Tree(&["f 644 d/sub/y = 1", "! d/sub/x"]),
+        ),
+        (
+            "below what a whiteout of the same layer hides",
+            vec![base(), t().file("d/sub/.wh.x", "").file(".wh.d", "").end()],
+            Tree(&["! d"]),
+        ),
+        (
+            "opaque below what a whiteout of the same layer hides",
+            vec![base(), t().file("d/sub/.wh..wh..opq", "").file(".wh.d", "").end()],
+            Tree(&["! d"]),
+        ),
     ];
     all("whiteouts_hide_lower_entries_and_nothing_else", &cases, dir.path());
+}
+
+/// Directories of a lower layer that are hidden, and made again by an entry below them: 755, root, and nothing of what they were.
+#[test]
+fn a_hidden_directory_gives_nothing_to_the_one_made_again() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let closed = |name| Raw { mode: 0o2770, uid: octal(5), gid: octal(6), ..Raw::new(b'5', name) };
+    let described = |tar: Tar, name| {
+        tar.pax(&[("SCHILY.xattr.user.low", b"1"), ("SCHILY.xattr.system.posix_acl_access", ACL)])
+            .with(closed(name), b"")
+    };
+    let base = || described(described(described(t(), "d"), "d/sub"), "d/sub/in").file("d/sub/in/x", "low").end();
+    let (kept, renewed) = ("2770 5:6 1000000000.0", "755 0:0 now");
+    let cases: [(&str, Vec<u8>, [&str; 3]); 8] = [
+        (
+            "whiteout before a new entry below",
+            t().file("d/.wh.sub", "").file("d/sub/in/y", "1").end(),
+            [kept, renewed, renewed],
+        ),
+        (
+            "whiteout after a new entry below",
+            t().file("d/sub/in/y", "1").file("d/.wh.sub", "").end(),
+            [kept, renewed, renewed],
+        ),
+        ("whiteout of an ancestor before", t().file(".wh.d", "").file("d/sub/in/y", "1").end(), [renewed; 3]),
+        ("whiteout of an ancestor after", t().file("d/sub/in/y", "1").file(".wh.d", "").end(), [renewed; 3]),
+        (
+            "opaque ancestor before",
+            t().file("d/.wh..wh..opq", "").file("d/sub/in/y", "1").end(),
+            [kept, renewed, renewed],
+        ),
+        (
+            "opaque ancestor after",
+            t().file("d/sub/in/y", "1").file("d/.wh..wh..opq", "").end(),
+            [kept, renewed, renewed],
+        ),
+        ("opaque root", t().file("d/sub/in/y", "1").file(".wh..wh..opq", "").end(), [renewed; 3]),
+        (
+            "described before the whiteout",
+            t().with(Raw { mode: 0o711, ..Raw::new(b'5', "d/sub") }, b"")
+                .file("d/sub/in/y", "1")
+                .file("d/.wh.sub", "")
+                .end(),
+            [kept, "711 0:0 1000000000.0", renewed],
+        ),
+    ];
+    known("a_hidden_directory_gives_nothing_to_the_one_made_again", &cases.each_ref().map(|(name, ..)| (*name, None)));
+    for (name, layer, expected) in cases {
+        let layers = [base(), layer];
+        for (way, unpack) in WAYS {
+            let lines = unpack(&layers, &Options::default(), &Heard::default())
+                .unwrap_or_else(|e| panic!("{name} ({way}): {e}"));
+            assert!(lines.iter().any(|line| line.ends_with("d/sub/in/y = 1")), "{name} ({way}): {lines:?}");
+            assert!(!lines.iter().any(|line| line.contains("d/sub/in/x")), "{name} ({way}): {lines:?}");
+            for (place, expected) in ["d", "d/sub", "d/sub/in"].into_iter().zip(expected) {
+                let found = lines.iter().map(|line| present(line)).find(|line| line.split(' ').nth(4) == Some(place));
+                let found = found.unwrap_or_else(|| panic!("{name} ({way}): no {place}"));
+                let has = |what: &str| found.contains(what) == (expected == kept);
+                assert!(found.starts_with(&format!("d {expected} {place}")), "{name} ({way}): {found}");
+                assert!(has("{user.low=1}") && has("{system.posix_acl_access="), "{name} ({way}): {found}");
+            }
+        }
+    }
+}
+
+/// The line with `now` for a time that no archive of this test has.
+fn present(line: &str) -> String {
+    let mut parts: Vec<&str> = line.splitn(5, ' ').collect();
+    if let Some(time) = parts.get_mut(3).filter(|time| **time != "1000000000.0") {
+        *time = "now";
+    }
+    parts.join(" ")
 }

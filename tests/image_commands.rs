@@ -1,0 +1,411 @@
+//! The commands of ocicat-image as a person or a program calls them: what the options of `run` make of the container, what is
+//! shown on a terminal and said to machines, and what is left of a run that was killed.
+#![cfg(feature = "image")]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic, and its paths are its own"
+)]
+
+#[path = "common/mod.rs"]
+#[macro_use]
+#[allow(unused_imports, reason = "each test crate uses its part of this")]
+mod common;
+
+use common::registry::{Registry, fails, have, ok, proxy};
+use common::terminal::Terminal;
+use common::{Value, json};
+use ocicat::image::manifest::{Descriptor, media};
+use ocicat::image::store::Store;
+use ocicat::image::tar::{Entry, Kind, Writer};
+use ocicat::registry::Digest;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const IMAGE: &str = "localhost/x:1";
+
+/// A store with one image of two layers: busybox, accounts, and a volume that belongs to one of them.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+fn layers() -> Vec<Vec<u8>> {
+    let busybox = std::fs::read("/bin/busybox").unwrap();
+    let directory = |path: &str, id: u32| Entry {
+        path: path.as_bytes().to_vec(),
+        kind: Kind::Directory,
+        mode: 0o755,
+        uid: id,
+        gid: id,
+        ..Entry::default()
+    };
+    let file = |path: &str, mode: u32, id: u32, size: usize| Entry {
+        path: path.as_bytes().to_vec(),
+        mode,
+        uid: id,
+        gid: id,
+        size: size as u64,
+        ..Entry::default()
+    };
+    let mut one = Writer::new(Vec::new());
+    for name in ["bin", "etc", "proc", "sys", "dev", "tmp"] {
+        one.entry(&directory(name, 0)).unwrap();
+    }
+    one.entry(&file("bin/busybox", 0o755, 0, busybox.len())).unwrap();
+    one.data(&busybox).unwrap();
+    for name in ["bin/sh", "bin/cat", "bin/stat", "bin/unshare", "bin/mkdir"] {
+        let link = Entry { kind: Kind::Symlink, link: b"busybox".to_vec(), ..file(name, 0o777, 0, 0) };
+        one.entry(&link).unwrap();
+    }
+    let mut two = Writer::new(Vec::new());
+    for (name, text) in
+        [("etc/passwd", "root:x:0:0::/:/bin/sh\nweb:x:33:44::/data:/bin/sh\n"), ("etc/group", "log:x:55:web\n")]
+    {
+        two.entry(&file(name, 0o644, 0, text.len())).unwrap();
+        two.data(text.as_bytes()).unwrap();
+    }
+    two.entry(&directory("data", 33)).unwrap();
+    two.entry(&file("data/kept", 0o640, 33, 4)).unwrap();
+    two.data(b"kept").unwrap();
+    [one, two].into_iter().map(|tar| tar.finish().unwrap()).collect()
+}
+
+impl Place {
+    fn new() -> Place {
+        let place = Place { directory: tempfile::tempdir().unwrap() };
+        let store = Store::open(&place.path("store")).unwrap();
+        let layers = layers();
+        let diff_ids: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
+        let pack = |layer: &Vec<u8>| zstd::stream::encode_all(&layer[..], 1).unwrap();
+        let blobs: Vec<Vec<u8>> = layers.iter().map(pack).collect();
+        let config = json!({"architecture": std::env::consts::ARCH.replace("x86_64", "amd64").replace("aarch64", "arm64"),
+            "os": "linux",
+            "config": {"Cmd": ["sh"], "User": "web", "Env": ["PATH=/bin", "A=b"], "Volumes": {"/data": {}},
+                "StopSignal": "SIGUSR1", "ExposedPorts": {"80/tcp": {}}, "Labels": {"who": "me"}},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+        let config = serde_json::to_vec(&config).unwrap();
+        for blob in blobs.iter().chain([&config]) {
+            store.put(blob).unwrap();
+        }
+        let descriptors: Vec<_> = blobs.iter().map(|blob| Descriptor::of(media::LAYER_ZSTD, blob)).collect();
+        let manifest = json!({"schemaVersion": 2, "mediaType": media::MANIFEST,
+            "config": Descriptor::of(media::CONFIG, &config), "layers": descriptors});
+        let manifest = serde_json::to_vec(&manifest).unwrap();
+        store.put(&manifest).unwrap();
+        store.tag(IMAGE, &Descriptor::of(media::MANIFEST, &manifest)).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn image(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ocicat-image"));
+        command.arg("--store").arg(self.path("store")).args(words).current_dir(self.directory.path());
+        command.stdin(Stdio::null()).env("REGISTRY_AUTH_FILE", self.path("auth.json"));
+        command
+    }
+
+    /// What a shell in a container of the image prints, run with these options.
+    fn shell(&self, options: &[&str], script: &str) -> String {
+        let words = [&["-q", "run"], options, &[IMAGE, "sh", "-c", script]].concat();
+        ok(&mut self.image(&words)).trim_end().to_owned()
+    }
+
+    fn count(&self, path: &str) -> usize {
+        std::fs::read_dir(self.path(path)).map_or(0, Iterator::count)
+    }
+
+    /// Mounts below the directory of the test.
+    fn mounts(&self) -> usize {
+        let all = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        all.lines().filter(|line| line.contains(self.directory.path().to_str().unwrap())).count()
+    }
+}
+
+macro_rules! need_containers {
+    () => {
+        need!(rustix::process::geteuid().is_root(), "not root: a container's owners and limits are root's to give");
+        need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
+    };
+}
+
+#[test]
+fn the_options_of_run_reach_the_container() {
+    need_containers!();
+    let place = Place::new();
+    std::fs::create_dir(place.path("shared")).unwrap();
+    std::fs::write(place.path("shared/file"), "of the host").unwrap();
+    let cases: [(&str, &[&str], &str, &str); 17] = [
+        (
+            "the image's user, by name, with the groups of its files",
+            &[],
+            "busybox id",
+            "uid=33(web) gid=44 groups=44,55(log)",
+        ),
+        ("another user by name", &["--user", "root"], "busybox id -u", "0"),
+        ("numbers", &["-u", "7:8"], "echo $(busybox id -u):$(busybox id -g)", "7:8"),
+        ("the image's environment, and the home of the user", &[], "echo $A $HOME", "b /data"),
+        ("environment", &["-e", "A=c", "--env", "B=d"], "echo $A $B", "c d"),
+        ("working directory", &["--workdir", "/tmp"], "busybox pwd", "/tmp"),
+        ("host name", &["--hostname", "cat"], "busybox hostname", "cat"),
+        (
+            "a volume of the image has its content and owner, and can be written",
+            &[],
+            "cat /data/kept; echo x > /data/new; stat -c :%u:%g /data/new",
+            "kept:33:44",
+        ),
+        (
+            "a bind mount",
+            &["-v", "./shared:/v:ro"],
+            "cat /v/file; echo x > /v/new || echo ' read-only'",
+            "of the host read-only",
+        ),
+        (
+            "a tmpfs",
+            &["--mount", "type=tmpfs,dst=/t,tmpfs-size=1m", "-u", "0"],
+            "busybox df -k /t | busybox awk 'END { print $2 }'",
+            "1024",
+        ),
+        ("read-only", &["--read-only", "-u", "0"], "mkdir /new 2>/dev/null || echo refused", "refused"),
+        ("writable otherwise", &["-u", "0"], "mkdir /new && echo made", "made"),
+        ("a network of its own", &[], "echo $(busybox ls /sys/class/net)", "lo"),
+        (
+            "no capability",
+            &["-u", "0", "--cap-drop", "ALL"],
+            "busybox grep CapBnd /proc/self/status",
+            "CapBnd:\t0000000000000000",
+        ),
+        (
+            "one capability",
+            &["-u", "0", "--cap-drop", "ALL", "--cap-add", "CHOWN"],
+            "busybox grep CapEff /proc/self/status",
+            "CapEff:\t0000000000000001",
+        ),
+        ("Docker's seccomp profile", &[], "unshare -U sh -c : 2>/dev/null || echo refused", "refused"),
+        ("no seccomp", &["--seccomp", "unconfined"], "busybox grep ^Seccomp: /proc/self/status", "Seccomp:\t0"),
+    ];
+    for (name, options, script, expected) in cases {
+        assert_eq!(place.shell(options, script), expected, "{name}");
+    }
+    let said = ok(&mut place.image(&["run", "-q", "--entrypoint", "busybox", IMAGE, "echo", "instead"]));
+    assert_eq!(said, "instead\n");
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]});
+    std::fs::write(place.path("profile.json"), profile.to_string()).unwrap();
+    let said = place.shell(&["-u", "0", "--seccomp", "profile.json"], "mkdir /new 2>&1 || true");
+    assert!(said.contains("not supported"), "{said}");
+    let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+    let shown = place.shell(&["--network", "host"], "busybox readlink /proc/self/ns/net");
+    assert_eq!(Path::new(&shown), own);
+    assert_eq!((place.count("store/ocicat/run"), place.mounts()), (0, 0));
+}
+
+#[test]
+fn limits_are_those_of_the_cgroup() {
+    need_containers!();
+    let place = Place::new();
+    // The names of cgroup v1 and v2; what is not there says nothing.
+    for (option, value, files, expected) in [
+        ("--memory", "64m", "memory/memory.limit_in_bytes memory.max", "67108864"),
+        ("--pids", "50", "pids/pids.max pids.max", "50"),
+        ("--cpus", "0.5", "cpu/cpu.cfs_quota_us cpu.max", "50000"),
+    ] {
+        let script = format!("cd /sys/fs/cgroup && cat {files} 2>/dev/null");
+        let said = place.shell(&[option, value], &format!("{script}; true"));
+        let said = said.split(' ').next().unwrap_or_default();
+        if said.is_empty() {
+            common::skip(&format!("no controller for {option} in this place"));
+            continue;
+        }
+        assert_eq!(said, expected, "{option} {value}");
+    }
+}
+
+#[test]
+fn a_user_namespace_shows_the_owners_of_the_image_on_an_overlay_and_on_a_tree() {
+    need_containers!();
+    let place = Place::new();
+    let script =
+        "busybox awk '{ print $1, $2, $3 }' /proc/self/uid_map; stat -c '%u:%g' /bin /data /data/kept /etc/passwd";
+    let expected = "0 300000 65536\n0:0\n33:33\n33:33\n0:0";
+    for rootfs in ["--copy", "--overlay"] {
+        // Somebody else of the host must be able to come in.
+        std::fs::set_permissions(place.directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let said = place.shell(&[rootfs, "--userns", "300000:65536", "-u", "0"], script);
+        assert_eq!(said, expected, "{rootfs}");
+        // A plain tree is made of the blobs, with its owners shifted.
+        assert_eq!(place.count("store/ocicat/layers"), if rootfs == "--copy" { 0 } else { 2 });
+    }
+    ok(&mut place.image(&["-q", "bundle", "--copy", "--userns", "300000:65536", IMAGE, "b"]));
+    let owner = |path: &str| {
+        let of = std::fs::metadata(place.path(path)).unwrap();
+        (std::os::unix::fs::MetadataExt::uid(&of), std::os::unix::fs::MetadataExt::gid(&of))
+    };
+    assert_eq!((owner("b/rootfs"), owner("b/rootfs/data/kept")), ((300_000, 300_000), (300_033, 300_033)));
+    assert_eq!(owner("b/volumes/0/kept"), (300_033, 300_033));
+}
+
+#[test]
+fn a_plain_tree_leaves_no_unpacked_layers() {
+    need_containers!();
+    let place = Place::new();
+    assert_eq!(place.shell(&["--copy"], "cat /data/kept"), "kept");
+    ok(&mut place.image(&["-q", "bundle", "--copy", IMAGE, "b"]));
+    assert_eq!(std::fs::read_to_string(place.path("b/rootfs/data/kept")).unwrap(), "kept");
+    assert_eq!((place.count("store/ocicat/layers"), place.count("store/ocicat/run")), (0, 0));
+    ok(&mut place.image(&["remove", "b"]));
+
+    // The same of an image that must be pulled first.
+    need!(have(&["docker-registry"]), "docker-registry is not installed");
+    let registry = Registry::start(place.directory.path(), "");
+    let name = format!("{}/x:1", registry.address);
+    ok(&mut place.image(&["-q", "push", IMAGE, &name]));
+    let fresh = |words: &[&str]| ok(place.image(&["-q"]).arg("--store").arg(place.path("fresh")).args(words));
+    assert_eq!(fresh(&["run", "--copy", &name, "cat", "/data/kept"]), "kept");
+    assert_eq!((place.count("fresh/ocicat/layers"), place.count("fresh/ocicat/run")), (0, 0));
+    fresh(&["check"]);
+}
+
+#[test]
+fn the_bundle_of_a_killed_run_stays_while_its_container_runs_and_goes_with_gc() {
+    need_containers!();
+    let place = Place::new();
+    let id = format!("killed-{}", std::process::id());
+    let script = "echo up; exec busybox sleep 1000";
+    let mut run =
+        place.image(&["-q", "run", "--name", &id, IMAGE, "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(run.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "up\n");
+    let gc = || -> Value { serde_json::from_str(&ok(&mut place.image(&["gc", "--format", "json"]))).unwrap() };
+    // It does not wait for the container, and takes nothing of it.
+    assert_eq!(gc()["bundles"], 0);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert_eq!(gc()["bundles"], 0);
+    assert_eq!((place.count("store/ocicat/run"), place.mounts()), (1, 1));
+    ok(Command::new(env!("CARGO_BIN_EXE_ocicat")).args(["delete", "--force", &id]));
+    // The runtime has ended when nobody has our pipe any more.
+    out.read_to_string(&mut line).unwrap();
+    assert_eq!(gc()["bundles"], 1);
+    assert_eq!((place.count("store/ocicat/run"), place.mounts()), (0, 0));
+}
+
+#[test]
+fn machines_are_told_in_json_and_nobody_is_told_more_than_he_wants() {
+    need!(have(&["docker-registry"]), "docker-registry is not installed");
+    need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
+    let place = Place::new();
+    let registry = Registry::start(place.directory.path(), "");
+    let name = format!("{}/x:1", registry.address);
+    let cases: [&[&str]; 14] = [
+        &["push", IMAGE, &name],
+        &["rm", IMAGE],
+        &["gc"],
+        &["pull", &name],
+        &["pull", &name],
+        &["list"],
+        &["inspect", &name],
+        &["check"],
+        &["export", &name, "x.tar"],
+        &["import", "x.tar", "localhost/y:1"],
+        &["unpack", "localhost/y:1", "tree"],
+        &["bundle", "--copy", "localhost/y:1", "b"],
+        &["commit", "b", "localhost/y:2"],
+        &["remove", "b"],
+    ];
+    for words in cases {
+        let out = place.image(&["--format", "json"]).args(words).output().unwrap();
+        let (said, errors) =
+            (String::from_utf8(out.stdout).unwrap(), String::from_utf8_lossy(&out.stderr).into_owned());
+        assert!(out.status.success() && errors.is_empty(), "{words:?}: {errors}");
+        let values = serde_json::Deserializer::from_str(&said).into_iter::<Value>();
+        let values = values.collect::<Result<Vec<_>, _>>().unwrap_or_else(|error| panic!("{words:?}: {error}: {said}"));
+        let silent = ["rm", "unpack", "bundle", "remove"].contains(&words[0]);
+        assert!(silent || !values.is_empty(), "{words:?} said nothing");
+        if words[0] == "pull" {
+            assert_eq!(values.last().unwrap()["event"], "pulled", "{said}");
+        }
+    }
+    for (words, lines) in [
+        (&["pull", &name][..], 1),
+        (&["list"], 3),
+        (&["import", "x.tar", "localhost/z:1"], 1),
+        (&["export", &name, "y.tar"], 0),
+        (&["unpack", &name, "other"], 0),
+        (&["push", &name], 1),
+        (&["gc"], 0),
+        (&["check"], 0),
+    ] {
+        let out = place.image(&["-q"]).args(words).output().unwrap();
+        let (said, errors) =
+            (String::from_utf8(out.stdout).unwrap(), String::from_utf8_lossy(&out.stderr).into_owned());
+        assert!(out.status.success() && errors.is_empty(), "{words:?}: {errors}");
+        assert_eq!(said.lines().count(), lines, "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_terminal_shows_a_bar_for_each_layer_and_one_line_for_all() {
+    need!(have(&["docker-registry", "setsid"]), "docker-registry or setsid is not installed");
+    need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
+    let place = Place::new();
+    let registry = Registry::start(place.directory.path(), "");
+    let name = format!("{}/x:1", registry.address);
+    ok(&mut place.image(&["-q", "push", IMAGE, &name]));
+    let program = env!("CARGO_BIN_EXE_ocicat-image");
+    let mut pull = Command::new("env");
+    pull.args(["-u", "NO_COLOR", "TERM=xterm", program, "--store"]).arg(place.path("fresh")).args(["pull", &name]);
+    let terminal = Terminal::new();
+    let child = terminal.spawn(&pull);
+    let seen = terminal.finish(child);
+    assert_eq!(seen.code, 0, "{}", seen.out);
+    // `0123456789ab ######.... 1.2 MB of 3.4 MB`, `1 of 2 layers, 1.2 MB of 3.4 MB, 5.6 MB/s`, and each frame replaces the last.
+    let cells = |word: &str| word.len() == 24 && word.bytes().all(|cell| cell == b'#' || cell == b'.');
+    let bar = |line: &str| line.split(' ').any(cells) && line.contains("B of ");
+    let all = |line: &str| line.contains(" of 2 layers, ") && line.ends_with("B/s");
+    // How much it is in all is known from the first frame on.
+    assert!(!seen.out.contains(" of 1 layers"), "{:?}", seen.out);
+    assert!(seen.out.lines().any(bar) && seen.out.lines().any(all), "{:?}", seen.out);
+    assert!(seen.out.contains("\x1b[") && seen.out.contains("pulled, 2 layers"), "{:?}", seen.out);
+
+    // Elsewhere plain lines, without a terminal's sequences.
+    let out = Command::new(program).arg("--store").arg(place.path("other")).args(["pull", &name]).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said.contains(": done (") && !said.contains('\x1b'), "{said}");
+    let said =
+        fails(Command::new(program).arg("--store").arg(place.path("third")).args(["pull", &format!("{name}no")]));
+    assert!(said.starts_with("ocicat-image: ") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_asked_to_connect_and_this_machine_needs_none() {
+    need!(have(&["docker-registry"]), "docker-registry is not installed");
+    need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
+    let place = Place::new();
+    let registry = Registry::start(place.directory.path(), "");
+    let name = format!("{}/x:1", registry.address);
+    ok(&mut place.image(&["-q", "push", IMAGE, &name]));
+    let (address, asked) = proxy(registry.address.clone());
+    let pull = |name: &str, except: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ocicat-image"));
+        command.arg("--store").arg(place.path("fresh")).args(["-q", "pull", "--plain-http", "--attempts", "1", name]);
+        command.env("HTTP_PROXY", format!("http://me:secret@{address}")).env("NO_PROXY", except);
+        command.env("REGISTRY_AUTH_FILE", place.path("auth.json"));
+        command
+    };
+    ok(&mut pull("registry.example.test:81/x:1", ""));
+    let lines = asked.lock().unwrap().clone();
+    assert!(lines.contains(&"connect registry.example.test:81 http/1.1".to_owned()), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("proxy-authorization: basic ")), "{lines:?}");
+    ok(&mut pull(&name, ""));
+    fails(&mut pull("other.example.test:81/x:1", ".example.test"));
+    assert_eq!(*asked.lock().unwrap(), lines);
+}
