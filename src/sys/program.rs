@@ -88,8 +88,12 @@ fn listed(from: usize) -> Vec<*mut c_char> {
     if words.is_null() {
         return Vec::new();
     }
-    // SAFETY: `from` is 0 or right behind the null pointer of the words, so every place up to the next one is in the list.
-    let strings = (from..).map(|at| unsafe { *words.add(at) });
+    let strings = (from..).map(|at| {
+        // `from` is 0 or right behind the null pointer of the words, so every place up to the next null pointer is in the list.
+        let place = words.wrapping_add(at);
+        // SAFETY: a place of the list, as told above.
+        unsafe { *place }
+    });
     strings.take_while(|text| !text.is_null()).collect()
 }
 
@@ -135,8 +139,12 @@ mod tests {
             let (count, words) = laid_out(&["/usr/bin/ocicat", "--root", ""], &["A=secret", "", "B=c"]);
             // SAFETY: laid out above, and never freed.
             unsafe { began(count, words) };
-            // SAFETY: three words, a null pointer, three variables.
-            let text = |at| unsafe { CStr::from_ptr(*words.add(at)) }.to_string_lossy().into_owned();
+            let text = |at| {
+                // SAFETY: three words, a null pointer, three variables.
+                let text = unsafe { *words.wrapping_add(at) };
+                // SAFETY: every one of them is a string.
+                unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+            };
             let all = || format!("{:?}", [0, 1, 2, 4, 5, 6].map(text));
             let hidden = hide_command_line();
             let mut said = vec![all()];

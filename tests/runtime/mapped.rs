@@ -64,7 +64,8 @@ fn a_mount_on_ext4_has_owners_of_its_own_in_both_directions() {
     let container = container
         .set("/mounts/-", mapped(&dir, &["bind", "idmap"]))
         .set("/process/user", json!({"uid": 5000, "gid": 5000}));
-    container.shell("stat -c %u:%g /data/file; touch /data/new").run().says("5000:5000");
+    let container = container.shell("stat -c %u:%g /data/file; touch /data/new");
+    container.run().says("5000:5000");
     let made = fs::metadata(dir.join("new")).unwrap();
     assert_eq!((made.uid(), made.gid()), (1000, 1000));
 }
@@ -110,7 +111,8 @@ fn a_mapped_layer_below_an_overlay_is_the_root_of_a_user_namespace() {
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     let container = container.namespace("user").set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
     let container = container.set("/root/readonly", json!(false));
-    container.shell("stat -c %u:%g /bin/sh; touch /new; stat -c %u:%g /new").run().says("0:0\n0:0");
+    let container = container.shell("stat -c %u:%g /bin/sh; touch /new; stat -c %u:%g /new");
+    container.run().says("0:0\n0:0");
     assert_eq!(fs::metadata(container.dir.join("upper/new")).unwrap().uid(), 100_000);
 }
 
