@@ -3,7 +3,7 @@
 use crate::common::*;
 use crate::decoy::*;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 /// Restores from the directory `images` of the bundle; what CRIU was asked, if it was.
 fn restored(container: &Container) -> (Outcome, Option<Vec<u8>>) {
@@ -11,8 +11,7 @@ fn restored(container: &Container) -> (Outcome, Option<Vec<u8>>) {
     let script = format!("#!/bin/sh\ndd bs=1M count=1 <&3 >{} 2>/dev/null\n", asked.display());
     let programs = container.dir.join("programs");
     fs::create_dir_all(&programs).unwrap();
-    fs::write(programs.join("criu"), script).unwrap();
-    fs::set_permissions(programs.join("criu"), fs::Permissions::from_mode(0o755)).unwrap();
+    program::write(&programs.join("criu"), &script);
     container.write();
     let images = container.dir.join("images");
     let words = ["restore", "--detach", "--image-path", images.to_str().unwrap(), &container.id];
