@@ -152,7 +152,9 @@ pub fn own_cgroups(bytes: &[u8]) {
 /// What the kernel says in the files of a cgroup: `== CONTROLLER/FILE` begins a file, `unified` being cgroup2's directory. They are
 /// counted, listed and updated as a container's are.
 pub fn cgroup_files(bytes: &[u8]) {
-    let place = std::env::temp_dir().join(format!("ocicat-fuzz-cgroup-{}", std::process::id()));
+    // In memory where there is such a place: a disk takes twenty times as long.
+    let memory = Some(Path::new("/dev/shm")).filter(|path| path.is_dir()).map(Path::to_owned);
+    let place = memory.unwrap_or_else(std::env::temp_dir).join(format!("ocicat-fuzz-cgroup-{}", std::process::id()));
     let text = String::from_utf8_lossy(bytes);
     let mut names = Vec::new();
     for section in text.split("== ").skip(1) {
