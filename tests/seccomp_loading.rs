@@ -119,16 +119,17 @@ fn each_of_the_nine_actions_is_what_the_kernel_does() {
 
 #[test]
 fn each_of_the_seven_operators_compares_all_64_bits() {
-    // The operator, its values, what it holds for, what it does not hold for.
-    let big = 1_u64 << 40;
-    let rows: [(&str, u64, u64, &[u64], &[u64]); 7] = [
-        ("SCMP_CMP_NE", big + 5, 0, &[5, big + 4], &[big + 5]),
-        ("SCMP_CMP_LT", big + 5, 0, &[0, u64::MAX >> 32, big + 4], &[big + 5, big + 6, u64::MAX]),
-        ("SCMP_CMP_LE", big + 5, 0, &[0, big + 4, big + 5], &[big + 6, u64::MAX]),
-        ("SCMP_CMP_EQ", big + 5, 0, &[big + 5], &[5, big, big + 4]),
-        ("SCMP_CMP_GE", big + 5, 0, &[big + 5, big + 6, u64::MAX], &[5, u64::MAX >> 32, big + 4]),
-        ("SCMP_CMP_GT", big + 5, 0, &[big + 6, u64::MAX], &[0, u64::MAX >> 32, big + 5]),
-        ("SCMP_CMP_MASKED_EQ", big | 0xf0, big | 0x50, &[big | 0x5f, big | 0x50], &[0x5f, big | 0x60, 0]),
+    /// The operator, its values, what it holds for, what it does not hold for.
+    type Row = (&'static str, u64, u64, &'static [u64], &'static [u64]);
+    const BIG: u64 = 1 << 40;
+    let rows: [Row; 7] = [
+        ("SCMP_CMP_NE", BIG + 5, 0, &[5, BIG + 4], &[BIG + 5]),
+        ("SCMP_CMP_LT", BIG + 5, 0, &[0, u64::MAX >> 32, BIG + 4], &[BIG + 5, BIG + 6, u64::MAX]),
+        ("SCMP_CMP_LE", BIG + 5, 0, &[0, BIG + 4, BIG + 5], &[BIG + 6, u64::MAX]),
+        ("SCMP_CMP_EQ", BIG + 5, 0, &[BIG + 5], &[5, BIG, BIG + 4]),
+        ("SCMP_CMP_GE", BIG + 5, 0, &[BIG + 5, BIG + 6, u64::MAX], &[5, u64::MAX >> 32, BIG + 4]),
+        ("SCMP_CMP_GT", BIG + 5, 0, &[BIG + 6, u64::MAX], &[0, u64::MAX >> 32, BIG + 5]),
+        ("SCMP_CMP_MASKED_EQ", BIG | 0xf0, BIG | 0x50, &[BIG | 0x5f, BIG | 0x50], &[0x5f, BIG | 0x60, 0]),
     ];
     for (operator, value, second, holds, fails) in rows {
         let plan = planned(&format!(

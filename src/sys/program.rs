@@ -13,11 +13,14 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 macro_rules! program {
     ($run:path) => {
         /// Called by the C library's start-up code.
+        ///
+        /// # Safety
+        /// The words are those of the execve, as the kernel laid them out.
         #[allow(unsafe_code, reason = "the name that the C library looks for, defined once in the program")]
         #[allow(clippy::disallowed_methods, reason = "this is the end of main: nothing is left to be dropped")]
         #[unsafe(no_mangle)]
-        pub extern "C" fn main(count: i32, words: *mut *mut std::ffi::c_char) -> i32 {
-            // SAFETY: these are the C library's, as the kernel laid them out at the execve.
+        pub unsafe extern "C" fn main(count: i32, words: *mut *mut std::ffi::c_char) -> i32 {
+            // SAFETY: the C library hands on what the kernel laid out.
             unsafe { $crate::sys::program::began(count, words) };
             // Ends with what the standard library has to do at the end: standard output is written out.
             std::process::exit(i32::from($run()))
