@@ -63,6 +63,7 @@ fn heat_counters(processors: &Path) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make their own trees, and nobody else is in them")]
 mod tests {
     use super::*;
 

@@ -71,6 +71,7 @@ impl std::fmt::Display for Plan {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make their own trees, and nobody else is in them")]
 mod tests {
     use super::*;
 
