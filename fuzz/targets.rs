@@ -2,12 +2,12 @@
 //!
 //! Shared by the fuzz targets (`fuzz/run NAME`) and `tests/fuzz_corpus.rs`, which replays the seeds.
 
-use ocicat::cgroups::{self, Driver, OwnCgroups};
-use ocicat::config::{Config, Seccomp};
+use ocicat::cgroups::{self, Driver, Hierarchy, OwnCgroups, Paths};
+use ocicat::config::{Config, Resources, Seccomp};
 use ocicat::container::{ContainerId, Record};
 use ocicat::host::{CgroupMode, Host};
 use ocicat::rootfs::options::Options;
-use ocicat::{namespaces, process, seccomp, spec};
+use ocicat::{namespaces, process, rootfs, seccomp, spec};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use std::path::Path;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     ("config", config),
     ("seccomp_profile", seccomp_profile),
     ("seccomp_cache", seccomp_cache),
@@ -23,6 +23,8 @@ pub const TARGETS: [Target; 8] = [
     ("id_mappings", id_mappings),
     ("state_file", state_file),
     ("own_cgroups", own_cgroups),
+    ("cgroup_files", cgroup_files),
+    ("mountinfo", mountinfo),
     ("landlock", landlock),
 ];
 
@@ -144,6 +146,61 @@ pub fn own_cgroups(bytes: &[u8]) {
                 let _ = plan.to_string();
             }
         }
+    }
+}
+
+/// What the kernel says in the files of a cgroup: `== CONTROLLER/FILE` begins a file, `unified` being cgroup2's directory. They are
+/// counted, listed and updated as a container's are.
+pub fn cgroup_files(bytes: &[u8]) {
+    // In memory where there is such a place: a disk takes twenty times as long.
+    let memory = Some(Path::new("/dev/shm")).filter(|path| path.is_dir()).map(Path::to_owned);
+    let place = memory.unwrap_or_else(std::env::temp_dir).join(format!("ocicat-fuzz-cgroup-{}", std::process::id()));
+    let text = String::from_utf8_lossy(bytes);
+    let mut names = Vec::new();
+    for section in text.split("== ").skip(1) {
+        let (file, content) = section.split_once('\n').unwrap_or((section, ""));
+        let plain = |part: &str| {
+            !part.is_empty()
+                && part.len() < 64
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._,".contains(&b))
+        };
+        let Some((controller, file)) = file.split_once('/').filter(|(c, f)| plain(c) && plain(f)) else { continue };
+        if controller.starts_with('.') || file.starts_with('.') || names.len() > 12 {
+            continue;
+        }
+        if !names.contains(&controller) {
+            std::fs::create_dir_all(place.join(controller)).unwrap();
+            names.push(controller);
+        }
+        std::fs::write(place.join(controller).join(file), content).unwrap();
+    }
+    let hierarchy =
+        |name: &&str| Hierarchy { name: (*name).to_owned(), mount: place.join(name), directory: place.join(name) };
+    let paths = Paths { hierarchies: names.iter().map(hierarchy).collect(), ..Paths::default() };
+    if let Ok(stats) = paths.stats(None) {
+        serde_json::to_string(&stats).unwrap();
+    }
+    let _ = (paths.processes(), paths.is_frozen(), paths.oom_kills());
+    let wanted: Resources = serde_json::from_value(serde_json::json!({
+        "memory": {"limit": 1 << 20, "swap": 1 << 21}, "cpu": {"quota": 1000, "period": 10000, "cpus": "0-1"}, "pids": {"limit": 5},
+        "blockIO": {"weight": 100, "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 7}]},
+    }))
+    .unwrap();
+    if let Ok(update) = cgroups::update(&paths, &wanted, &OwnCgroups::given(&names, "", "cpu io memory pids")) {
+        let _ = update.apply();
+    }
+    let _ = std::fs::remove_dir_all(&place);
+}
+
+/// /proc/PID/mountinfo, after a line with the number of the mount that is looked for; and a list as cpusets have it.
+pub fn mountinfo(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    if let Some(point) = rootfs::point_of(rest, first.parse().unwrap_or(22)) {
+        assert!(point.as_os_str().len() <= rest.len(), "longer than what it was read from");
+    }
+    if let Ok(mask) = process::scheduling::number_list(first) {
+        assert!(mask.len() <= 1024);
     }
 }
 

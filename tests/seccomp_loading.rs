@@ -90,6 +90,74 @@ fn the_kernel_answers_as_the_profile_says() {
 }
 
 #[test]
+fn each_of_the_nine_actions_is_what_the_kernel_does() {
+    let mut seen = Vec::new();
+    for (action, expected) in [
+        ("SCMP_ACT_KILL", -libc::SIGSYS),
+        ("SCMP_ACT_KILL_THREAD", -libc::SIGSYS),
+        ("SCMP_ACT_KILL_PROCESS", -libc::SIGSYS),
+        ("SCMP_ACT_TRAP", -libc::SIGSYS),
+        ("SCMP_ACT_ERRNO", libc::EPERM),
+        // Nobody traces.
+        ("SCMP_ACT_TRACE", libc::ENOSYS),
+        ("SCMP_ACT_ALLOW", 0),
+        ("SCMP_ACT_LOG", 0),
+        // The listener goes with the call that loads the filter: nobody answers.
+        ("SCMP_ACT_NOTIFY", libc::ENOSYS),
+    ] {
+        let default = if action == "SCMP_ACT_ALLOW" { "SCMP_ACT_LOG" } else { "SCMP_ACT_ALLOW" };
+        let plan = planned(&format!(
+            r#"{{"defaultAction":"{default}","listenerPath":"/a","syscalls":[{{"names":["getppid"],"action":"{action}"}}]}}"#
+        ));
+        assert_eq!(errno_after(&plan, libc::SYS_getppid, 0), expected, "{action}");
+        assert_eq!(errno_after(&plan, libc::SYS_getpid, 0), 0, "{action}: another call");
+        seen.push(action);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, ocicat::seccomp::actions());
+}
+
+#[test]
+fn each_of_the_seven_operators_compares_all_64_bits() {
+    /// The operator, its values, what it holds for, what it does not hold for.
+    type Row = (&'static str, u64, u64, &'static [u64], &'static [u64]);
+    const BIG: u64 = 1 << 40;
+    let rows: [Row; 7] = [
+        ("SCMP_CMP_NE", BIG + 5, 0, &[5, BIG + 4], &[BIG + 5]),
+        ("SCMP_CMP_LT", BIG + 5, 0, &[0, u64::MAX >> 32, BIG + 4], &[BIG + 5, BIG + 6, u64::MAX]),
+        ("SCMP_CMP_LE", BIG + 5, 0, &[0, BIG + 4, BIG + 5], &[BIG + 6, u64::MAX]),
+        ("SCMP_CMP_EQ", BIG + 5, 0, &[BIG + 5], &[5, BIG, BIG + 4]),
+        ("SCMP_CMP_GE", BIG + 5, 0, &[BIG + 5, BIG + 6, u64::MAX], &[5, u64::MAX >> 32, BIG + 4]),
+        ("SCMP_CMP_GT", BIG + 5, 0, &[BIG + 6, u64::MAX], &[0, u64::MAX >> 32, BIG + 5]),
+        ("SCMP_CMP_MASKED_EQ", BIG | 0xf0, BIG | 0x50, &[BIG | 0x5f, BIG | 0x50], &[0x5f, BIG | 0x60, 0]),
+    ];
+    for (operator, value, second, holds, fails) in rows {
+        let plan = planned(&format!(
+            r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{{"names":["getppid"],"action":"SCMP_ACT_ERRNO","errnoRet":77,
+                "args":[{{"index":0,"value":{value},"valueTwo":{second},"op":"{operator}"}}]}}]}}"#
+        ));
+        for (arguments, expected) in [(holds, 77), (fails, 0)] {
+            for argument in arguments {
+                assert_eq!(errno_after(&plan, libc::SYS_getppid, *argument), expected, "{operator} {argument:#x}");
+            }
+        }
+    }
+    let mut words = rows.map(|row| row.0);
+    words.sort_unstable();
+    assert_eq!(words.to_vec(), ocicat::seccomp::operators());
+}
+
+#[test]
+fn a_filter_is_loaded_with_every_flag_that_the_kernel_knows() {
+    for flag in ocicat::seccomp::supported_flags() {
+        let plan = planned(&format!(
+            r#"{{"defaultAction":"SCMP_ACT_ALLOW","flags":["{flag}"],"syscalls":[{{"names":["getppid"],"action":"SCMP_ACT_ERRNO","errnoRet":77}}]}}"#
+        ));
+        assert_eq!(errno_after(&plan, libc::SYS_getppid, 0), 77, "{flag}");
+    }
+}
+
+#[test]
 fn programs_of_32_bits_are_covered_only_when_named() {
     let rules = r#""syscalls":[{"names":["getpid"],"action":"SCMP_ACT_ERRNO","errnoRet":33}]"#;
     let native = planned(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW",{rules}}}"#));

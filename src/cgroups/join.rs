@@ -47,7 +47,7 @@ impl Paths {
 
     /// The file by which a process enters a cgroup2 directory that it is not born in: it writes "0".
     pub fn procs_of(directory: &OwnedFd) -> Result<OwnedFd> {
-        files::open_at(directory, "cgroup.procs", OFlags::WRONLY).context("cgroup unified").map_err(Into::into)
+        files::open_at(directory, "cgroup.procs", OFlags::WRONLY).context("cgroup unified")
     }
 
     /// The cgroup2 directory that the process `init` is in, when that is below the container's own: an init that made

@@ -10,7 +10,7 @@ use super::scope;
 use super::sheet::{Absent, Version, Write};
 use super::unit::Unit;
 use crate::sys::clone::Child;
-use crate::sys::{Errno, cgroupfs, files, stand_in};
+use crate::sys::{self, Errno, cgroupfs, files, stand_in};
 use anyhow::{Context, Result};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -153,20 +153,27 @@ fn hint_for(hierarchy: &Hierarchy) -> String {
     format!("cgroup {}", hierarchy.directory.display())
 }
 
+/// With what a user can do who may not make the directory: on a version 1 host some hierarchies may be delegated and others not.
+fn explained(error: sys::Error) -> anyhow::Error {
+    let denied = [libc::EACCES, libc::EPERM, libc::EROFS].contains(&error.errno.0);
+    let error = anyhow::Error::new(error);
+    if !denied {
+        return error;
+    }
+    error.context(
+        "this user may not make a cgroup here; hint: delegate one to it (systemd-run --user --scope -p Delegate=yes), \
+         or leave linux.cgroupsPath and linux.resources out",
+    )
+}
+
 /// Makes the directory and the missing ones above it; one that is there already must be empty and not frozen.
 fn make_directory(hierarchy: &Hierarchy, made: &mut Vec<PathBuf>) -> Result<()> {
     let path = &hierarchy.directory;
     match cgroupfs::make(path) {
         Err(e) if e.errno == Errno(libc::EEXIST) => return refuse_occupied_directory(hierarchy),
         Err(e) if e.errno == Errno(libc::ENOENT) => {}
-        Err(e) if [libc::EACCES, libc::EPERM, libc::EROFS].contains(&e.errno.0) => {
-            return Err(anyhow::Error::new(e).context(
-                "this user may not make a cgroup here; hint: delegate one to it (systemd-run --user --scope -p Delegate=yes), \
-                 or leave linux.cgroupsPath and linux.resources out",
-            ));
-        }
         other => {
-            other?;
+            other.map_err(explained)?;
             made.push(path.clone());
             return Ok(());
         }
@@ -176,12 +183,12 @@ fn make_directory(hierarchy: &Hierarchy, made: &mut Vec<PathBuf>) -> Result<()> 
             // Made by another container at the same moment.
             Err(e) if e.errno == Errno(libc::EEXIST) => {}
             other => {
-                other?;
+                other.map_err(explained)?;
                 made.push(parent);
             }
         }
     }
-    cgroupfs::make(path)?;
+    cgroupfs::make(path).map_err(explained)?;
     made.push(path.clone());
     Ok(())
 }
@@ -366,4 +373,32 @@ fn hand_over(directory: &Path, uid: u32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{credentials, forked};
+
+    #[test]
+    fn who_may_not_make_a_cgroup_is_told_what_helps_at_every_depth() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root, to become somebody who may not");
+            return;
+        }
+        let mount = tempfile::tempdir().unwrap();
+        rustix::fs::chmod(mount.path(), rustix::fs::Mode::from_raw_mode(0o755)).unwrap();
+        for below in ["a", "a/b", "a/b/c"] {
+            let path = mount.path().to_owned();
+            let hierarchy = Hierarchy { name: "memory".to_owned(), directory: path.join(below), mount: path };
+            let said = forked::in_child(|| {
+                credentials::set_uid(65534).map_err(|error| error.to_string())?;
+                make_directory(&hierarchy, &mut Vec::new())
+                    .map(|()| "made".to_owned())
+                    .map_err(|error| format!("{error:#}"))
+            });
+            let expected = "this user may not make a cgroup here; hint: delegate one to it (systemd-run";
+            assert!(said.as_ref().is_err_and(|text| text.starts_with(expected)), "{below}: {said:?}");
+        }
+    }
 }

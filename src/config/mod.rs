@@ -22,6 +22,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Annotations, or beginnings of their names, that reach beyond the container (features.md, "Unsafe annotations in config.json"):
+/// criu's further options, which may name programs; properties of the unit; where hooks write on the host, and the kind of a
+/// mount's security label. Whoever lets others write annotations has to keep these from them.
+pub const UNSAFE_ANNOTATIONS: [&str; 3] = ["org.criu.config", "org.systemd.property.", "run.oci."];
+
 /// A whole `config.json` (config.md).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

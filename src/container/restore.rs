@@ -65,7 +65,10 @@ fn make(runtime: &Runtime, request: &Restore) -> Result<Restored> {
     let program = criu::program()?;
     let mode = if request.detach { Mode::Detached } else { Mode::Foreground };
     let Planned { id, bundle, config, raw, mut plan } = create::planned(runtime, &request.create, mode)?;
-    let images_streams = Directories::open(&request.criu, false)?.streams()?;
+    let images = Directories::open(&request.criu, false)?;
+    images.refuse_links()?;
+    let images_streams = images.streams()?;
+    drop(images);
     let directory = claim(runtime, &id)?;
     let mut undo = Undo::default();
     undo.push("state", || drop(directory.remove()));

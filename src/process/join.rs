@@ -10,7 +10,7 @@ use super::spawn::{Spawned, set_oom_score, survive_only_with_parent};
 use super::terminal::{self, Terminal};
 use super::{init, scheduling, signals};
 use crate::namespaces::Kind;
-use crate::sys::{clone, files, proc};
+use crate::sys::{clone, files, proc, program};
 use anyhow::{Context, Result};
 use rustix::fs::OFlags;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,8 +40,14 @@ pub fn spawn(plan: &Plan, given: Given<'_>, cgroup: Option<OwnedFd>) -> Result<S
     if let Some(initial) = &plan.affinity.initial {
         scheduling::set_affinity(initial)?;
     }
+    // Everybody inside sees the clone at once, and may read its command line.
+    let hidden = program::hide_command_line();
     let cloned = clone::clone3(0, cgroup.as_ref().map(|fd| fd.as_fd()));
-    if let Some(own) = own.filter(|_| !matches!(cloned, Ok(clone::Cloned::Child))) {
+    let parent_goes_on = !matches!(cloned, Ok(clone::Cloned::Child));
+    if parent_goes_on {
+        hidden.give_back();
+    }
+    if let Some(own) = own.filter(|_| parent_goes_on) {
         clone::setns(own, Kind::Pid.flag()).context("return to the runtime's own pid namespace")?;
     }
     let child = match cloned? {
@@ -63,6 +69,7 @@ fn handed_over(parent: &Parent, helper: &clone::Child) -> Result<clone::Child> {
 }
 
 fn main(plan: &Plan, given: Given<'_>, end: &ChildEnd) -> ! {
+    program::forget_words();
     let mut at = "birth";
     // Lives until the failure is told: the end of its master would hang up on this very process.
     let mut terminal = None;

@@ -60,6 +60,7 @@ impl std::fmt::Display for Plan {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make their own trees, and nobody else is in them")]
 mod tests {
     use super::*;
 
@@ -78,5 +79,20 @@ mod tests {
             Ok(format!("{} {}", first == second, described.split(';').nth(3).unwrap_or_default()))
         });
         assert_eq!(said.unwrap(), "true 3f1b0000");
+    }
+
+    #[test]
+    fn the_keyring_of_a_labelled_process_is_made_with_the_label_and_later_keys_without() {
+        let said = sys::forked::in_child(|| {
+            let directory = tempfile::tempdir().map_err(|e| e.to_string())?;
+            std::fs::create_dir_all(directory.path().join("self/attr")).map_err(|e| e.to_string())?;
+            let file = directory.path().join("self/attr/keycreate");
+            sys::files::create_new(&file, b"", 0o600).map_err(|e| e.to_string())?;
+            let plan = plan(&format!("label-{}", std::process::id()), false, Some("u:r:t:s0")).unwrap();
+            apply(&plan, &mut Some(Procfs::of_directory(directory.path()))).map_err(|e| format!("{e:#}"))?;
+            sys::files::read_text(file).map_err(|e| e.to_string())
+        });
+        // A file of a directory keeps what procfs forgets: first the label, then the zero that ends it.
+        assert_eq!(said.unwrap(), "\0:r:t:s0");
     }
 }

@@ -71,6 +71,7 @@ impl std::fmt::Display for Plan {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make their own trees, and nobody else is in them")]
 mod tests {
     use super::*;
 
@@ -112,6 +113,44 @@ mod tests {
                 Err(error) => error.to_string(),
             };
             assert_eq!(shown, expected);
+        }
+    }
+
+    #[test]
+    fn the_label_of_either_module_is_written_to_its_own_file_right_before_the_program() {
+        use crate::sys::files;
+        use crate::sys::forked;
+        use crate::sys::launcher::{Label, Launcher, Options};
+        use std::ffi::CString;
+        let apparmor = Host { apparmor: true, ..Host::modern() };
+        let selinux = Host { selinux: true, ..Host::modern() };
+        let rows = [
+            (&apparmor, r#"{"apparmorProfile": "p"}"#, "self/attr/apparmor/exec", "exec p"),
+            (&selinux, r#"{"selinuxLabel": "u:r:t:s0:c1,c2"}"#, "self/attr/exec", "u:r:t:s0:c1,c2"),
+        ];
+        for (host, process, file, text) in rows {
+            let process: Process = serde_json::from_str(process).unwrap();
+            let plan = plan(&process, host).unwrap().unwrap();
+            let directory = tempfile::tempdir().unwrap();
+            let procfs = Procfs::of_directory(directory.path());
+            let missing = check(&plan, &procfs).unwrap_err();
+            assert!(format!("{missing:#}").starts_with(&format!("{}: open /proc/{file}: no such file", plan.place)));
+            std::fs::create_dir_all(directory.path().join("self/attr/apparmor")).unwrap();
+            for name in ["self/attr/exec", "self/attr/apparmor/exec"] {
+                files::create_new(directory.path().join(name), b"", 0o600).unwrap();
+            }
+            check(&plan, &procfs).unwrap();
+            let child = forked::start(|| {
+                let (file, text) = (CString::new(plan.file).unwrap(), CString::new(plan.text.as_str()).unwrap());
+                let label = Some(Label { procfs: &procfs, file: &file, text: &text });
+                let launcher = Launcher::new(&Options { label, outcome: None }).unwrap();
+                launcher.execute(c"/bin/true", &[c"true".to_owned()], &[]).to_string()
+            });
+            assert_eq!(forked::wait(child), 0, "{file}");
+            let written = |name: &str| files::read_text(directory.path().join(name)).unwrap();
+            assert_eq!(written(file), text);
+            let other = if file == "self/attr/exec" { "self/attr/apparmor/exec" } else { "self/attr/exec" };
+            assert_eq!(written(other), "", "{file}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::handshake::{self, ChildEnd, Parent};
 use super::init::{self, Given};
 use super::plan::Init as Plan;
-use crate::sys::{self, clone, files, pidfd, proc};
+use crate::sys::{self, clone, files, pidfd, proc, program};
 use anyhow::{Context, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -21,7 +21,12 @@ pub fn spawn(plan: &Plan, given: Given<'_>, cgroup: Option<OwnedFd>) -> Result<S
     let (parent, end) = handshake::pair()?;
     let borrowed = given.namespaces.borrow(&plan.namespaces)?;
     let flags = if plan.namespaces.helper { 0 } else { plan.namespaces.clone_flags() };
+    // In a pid namespace that others share, the clone is seen at once.
+    let hidden = program::hide_command_line();
     let cloned = clone::clone3(flags, cgroup.as_ref().map(|fd| fd.as_fd()));
+    if !matches!(cloned, Ok(clone::Cloned::Child)) {
+        hidden.give_back();
+    }
     let child = match cloned {
         Ok(clone::Cloned::Child) => {
             drop((parent, cgroup));
@@ -60,6 +65,7 @@ fn refused(error: sys::Error, into_cgroup: bool) -> anyhow::Error {
 
 /// The first moments of the clone.
 fn born(plan: &Plan, given: Given<'_>, end: &ChildEnd) -> ! {
+    program::forget_words();
     if let Err(error) = survive_only_with_parent(end.as_fd()) {
         end.failed("birth", &error);
         proc::exit_now(1);

@@ -114,15 +114,20 @@ impl External {
     /// `None` when it is not there any more.
     pub fn mount_point(&self, root: BorrowedFd<'_>, mountinfo: &str) -> Result<Option<PathBuf>> {
         let Ok(found) = resolve::open(root, &self.target, OFlags::PATH) else { return Ok(None) };
-        let id = mount::id(&found)?.to_string();
-        let mut mounts = mountinfo.lines().map(|line| line.split(' '));
-        let point = mounts.find_map(|mut fields| {
-            let own = fields.next()? == id;
-            fields.nth(3).filter(|_| own).map(unescaped)
-        });
-        // What is seen there belongs to the root itself: nothing is mounted.
-        Ok(point.filter(|point| point != Path::new("/")))
+        Ok(point_of(mountinfo, mount::id(&found)?))
     }
+}
+
+/// Where the mount of this number is, as /proc/PID/mountinfo tells it; `None` for the root itself, where what is seen
+/// belongs to no mount of its own.
+pub fn point_of(mountinfo: &str, id: u64) -> Option<PathBuf> {
+    let id = id.to_string();
+    let mut mounts = mountinfo.lines().map(|line| line.split(' '));
+    let point = mounts.find_map(|mut fields| {
+        let own = fields.next()? == id;
+        fields.nth(3).filter(|_| own).map(unescaped)
+    });
+    point.filter(|point| point != Path::new("/"))
 }
 
 /// A path as mountinfo writes it: blanks, line breaks and backslashes are three octal digits (proc_pid_mountinfo(5)).
@@ -141,6 +146,17 @@ fn unescaped(text: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mount_is_found_by_its_number() {
+        // proc_pid_mountinfo(5): the number, its parent, the device, the root of the mount, the mount point, ...
+        let text =
+            "21 1 0:19 / / rw - tmpfs none rw\n22 21 0:5 /a\\040b /data\\040x ro shared:3 - ext4 /dev/a rw\n23 21 0:5";
+        let rows = [(22, Some("/data x")), (21, None), (2, None), (23, None), (24, None)];
+        for (id, expected) in rows {
+            assert_eq!(point_of(text, id), expected.map(PathBuf::from), "{id}");
+        }
+    }
 
     #[test]
     fn paths_of_mountinfo_are_read() {

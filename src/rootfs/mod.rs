@@ -20,7 +20,7 @@ pub mod resolve;
 mod tree;
 
 pub use build::{Prepared, Root};
-pub use external::External;
+pub use external::{External, point_of};
 pub use plan::{CgroupView, Hierarchy, Plan, Request, plan};
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! containerd, dockerd and CRI-O ask for it when they start. Every list is the table that the code itself looks words up in.
 
+use crate::config::UNSAFE_ANNOTATIONS;
 use crate::namespaces::Kind;
 use crate::process::{capabilities, memory_policy};
 use crate::rootfs::options;
@@ -115,9 +116,7 @@ pub fn features() -> Features {
             // podman and CRI-O ask for the key that runc and crun share.
             ("org.opencontainers.runc.checkpoint.enabled", "true"),
         ]),
-        // criu's further options; properties of the unit; where hooks write on the host, and the kind of a mount's security
-        // label.
-        potentially_unsafe_config_annotations: vec!["org.criu.config", "org.systemd.property.", "run.oci."],
+        potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS.to_vec(),
     }
 }
 

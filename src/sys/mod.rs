@@ -29,7 +29,7 @@ pub mod own_program;
 pub mod pidfd;
 pub mod proc;
 pub mod procfs;
-mod program;
+pub mod program;
 pub mod reach;
 pub mod scheduling;
 pub mod seccomp;

@@ -35,6 +35,12 @@ impl Procfs {
         Ok(Procfs { root })
     }
 
+    /// A directory that stands in for a procfs, with files that this machine's kernel does not have.
+    #[cfg(test)]
+    pub fn of_directory(path: &std::path::Path) -> Procfs {
+        Procfs { root: files::open(path, OFlags::PATH | OFlags::DIRECTORY).unwrap() }
+    }
+
     /// Opens a file of this procfs: never through a mount, a magic link or `..`.
     pub fn open_file(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;

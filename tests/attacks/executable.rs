@@ -2,9 +2,10 @@
 
 use crate::common::*;
 use crate::inside::{hostile, stopper_of};
+use crate::sockets::with_agent_of;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -67,13 +68,7 @@ fn the_program_of_the_runtime_cannot_be_reached_from_inside() {
 #[test]
 fn what_init_executes_before_the_program_is_not_the_hosts_file() {
     only_ocicat!("CVE-2019-5736");
-    let container = Container::new();
-    container.create().ok();
-    let exe = fs::read_link(format!("/proc/{}/exe", container.pid())).unwrap();
-    container.start().ok();
-    let status = format!("/proc/{}/exe", container.pid());
-    let _ = (exe, status);
-    // Seen from inside while waiting: nobody but us may look, as init is not dumpable.
+    // Nobody but us may look, as init is not dumpable.
     let container = Container::new();
     container.create().ok();
     let outcome = container.exec(&["ls", "-l", "/proc/1/exe"]);
@@ -88,6 +83,89 @@ fn a_process_that_waits_to_become_the_program_cannot_be_traced_or_read() {
     let outcome = container.exec(&["sh", "-c", "ls /proc/1/fd; cat /proc/1/environ; readlink /proc/1/cwd"]);
     let host = container.dir.to_str().unwrap();
     assert!(!outcome.out.contains(host) && !outcome.out.contains("/run"), "{outcome}");
+}
+
+/// What only the caller of the runtime has in its environment.
+const SECRET: &str = "decoy-of-a-secret-that-no-container-may-read";
+
+/// Where this process, waiting to become its program, has the secret or a path of the bundle.
+fn told_by(pid: u32, bundle: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    for name in ["environ", "cmdline"] {
+        let text = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{name}")).unwrap()).into_owned();
+        told.extend((text.contains(SECRET) || text.contains(bundle)).then(|| format!("{name}: {text:?}")));
+    }
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    for line in fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().lines() {
+        let (range, _) = line.split_once(' ').unwrap();
+        let (from, to) = range.split_once('-').unwrap();
+        let at = |text: &str| u64::from_str_radix(text, 16).unwrap();
+        let mut bytes = vec![0; usize::try_from(at(to) - at(from)).unwrap()];
+        // What cannot be read (vvar) has nothing of ours.
+        let read = std::os::unix::fs::FileExt::read_at(&memory, &mut bytes, at(from)).unwrap_or(0);
+        let found = bytes[..read].windows(SECRET.len()).any(|part| part == SECRET.as_bytes());
+        told.extend(found.then(|| format!("memory: {line}")));
+    }
+    told
+}
+
+/// A call of the runtime by somebody with a secret.
+fn by_who_has_a_secret(container: &Container, words: &[&str]) -> Command {
+    let mut command = container.command(words);
+    command.env("OCICAT_TEST_SECRET", SECRET).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+#[test]
+fn the_environment_of_the_caller_is_in_no_process_that_a_container_can_see() {
+    only_ocicat!("old peers have it in /proc/1/environ");
+    for (capability, user_namespace) in [(false, false), (true, false), (false, true), (true, true)] {
+        // Whoever is to become a program waits for an agent that never answers.
+        let (mut container, agent) = with_agent_of(Container::new(), &["execveat"]);
+        if capability {
+            container = container.capabilities(&["CAP_SYS_PTRACE"]);
+        }
+        if user_namespace {
+            container = container.user_namespace();
+        }
+        let row = format!("capability {capability}, user namespace {user_namespace}");
+        container.write();
+        let create = by_who_has_a_secret(&container, &["create", &container.id]).status().unwrap();
+        assert!(create.success(), "{row}");
+        let bundle = container.dir.to_str().unwrap();
+        assert_eq!(told_by(container.pid(), bundle), Vec::<String>::new(), "create, {row}");
+        let file = container.dir.join("pid");
+        let words = ["exec", "--pid-file", file.to_str().unwrap(), &container.id, "true"];
+        let mut exec = by_who_has_a_secret(&container, &words).spawn().unwrap();
+        while !file.exists() {
+            assert!(exec.try_wait().unwrap().is_none(), "{row}: exec ended");
+            std::thread::yield_now();
+        }
+        let pid = fs::read_to_string(&file).unwrap().parse().unwrap();
+        assert_eq!(told_by(pid, bundle), Vec::<String>::new(), "exec, {row}");
+        container.call(&["delete", "--force", &container.id]).ok();
+        exec.wait().unwrap();
+        drop(agent);
+    }
+}
+
+#[test]
+fn who_may_trace_finds_nothing_of_the_caller_in_an_init_that_waits() {
+    only_ocicat!("old peers have it in /proc/1/environ");
+    for capabilities in [&[][..], &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]] {
+        let container = Container::new().capabilities(capabilities);
+        container.write();
+        assert!(by_who_has_a_secret(&container, &["create", &container.id]).status().unwrap().success());
+        let look = "cat /proc/1/cmdline /proc/1/environ; ls -l /proc/1/fd /proc/1/cwd /proc/1/root; cat /proc/1/maps";
+        let seen = container.exec(&["sh", "-c", look]);
+        let host = container.dir.to_str().unwrap();
+        // The fifos of `start` are there by name, and lead nowhere else.
+        let fifo = |line: &&str| line.ends_with("/start") || line.ends_with("/outcome");
+        let lines = seen.out.lines().filter(|line| !fifo(line));
+        let wrong: Vec<&str> = lines.filter(|line| line.contains(SECRET) || line.contains(host)).collect();
+        assert!(wrong.is_empty(), "{capabilities:?}: {wrong:?}");
+        assert!(seen.out.starts_with("ocicat\0"), "{capabilities:?}: {seen}");
+    }
 }
 
 /// `exec` of `true` for 10 000 rounds or 20 seconds while the container's first process looks at whoever joins; what it

@@ -84,6 +84,9 @@ fn reached(pid: &str, seek: &str, kept: &mut Vec<(File, String)>) -> Vec<String>
             found.push(format!("the host by {name}"));
         }
     }
+    if fs::read(at("cmdline")).is_ok_and(|words| String::from_utf8_lossy(&words).contains(seek)) {
+        found.push("the host by its command line".to_owned());
+    }
     let memory = OpenOptions::new().read(true).write(true).open(at("mem")).is_ok();
     let Ok(program) = fs::read_link(at("exe")) else { return found };
     let program = program.display().to_string();

@@ -15,6 +15,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod checkpoints;
 mod decoy;
 mod endless;
 mod executable;

@@ -32,12 +32,17 @@ fn with_terminal() -> Container {
 
 /// A profile that asks an agent about mkdir.
 fn with_agent(container: Container) -> (Container, UnixListener) {
+    with_agent_of(container, &["mkdir", "mkdirat"])
+}
+
+/// A profile that asks an agent about these system calls.
+pub fn with_agent_of(container: Container, calls: &[&str]) -> (Container, UnixListener) {
     let path = container.dir.join("agent");
     let listener = UnixListener::bind(&path).unwrap();
     let container = container.set(
         "/linux/seccomp",
         json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "listenerMetadata": "m",
-            "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]}),
+            "syscalls": [{"names": calls, "action": "SCMP_ACT_NOTIFY"}]}),
     );
     (container, listener)
 }

@@ -63,3 +63,21 @@ fn every_test_that_the_table_names_exists() {
         }
     }
 }
+
+/// The other way round: what is tested here is told there.
+#[test]
+fn every_test_of_this_suite_is_in_the_table() {
+    let told = read("SECURITY.md");
+    let mut missing = Vec::new();
+    for entry in std::fs::read_dir(here("tests/attacks")).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = entry.file_name().unwrap().to_str().unwrap();
+        // The first is about the table, the second are hostile programs.
+        if !name.ends_with(".rs") || ["table.rs", "inside.rs"].contains(&name) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&entry).unwrap();
+        let tests = text.split("#[test]\n").skip(1).filter_map(|rest| rest.split_once("fn ")?.1.split_once('('));
+        missing.extend(tests.map(|(test, _)| test.to_owned()).filter(|test| !told.contains(&format!("`{test}`"))));
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}

@@ -326,6 +326,11 @@ impl Container {
         self.held.borrow_mut().push(point.to_owned());
     }
 
+    /// Something is mounted there by other means, and to be unmounted when the container is gone.
+    pub fn held_at(&self, point: &Path) {
+        self.held.borrow_mut().push(point.to_owned());
+    }
+
     /// Unmounts what was held, the last first.
     pub fn release(&self) {
         while let Some(point) = self.held.borrow_mut().pop() {

@@ -108,6 +108,40 @@ fn a_filter_may_deny_what_the_runtime_itself_uses() {
     with(profile("SCMP_ACT_ALLOW", rules), "echo alive").says("alive");
 }
 
+/// config-linux.md, "The Container Process State": what the agent is told, with the descriptor in the same message.
+#[test]
+fn the_agent_is_told_the_container_process_state_of_create_and_of_exec() {
+    let container = Container::new();
+    let agent = socket::Receiver::new(&container.dir.join("agent"));
+    let mut profile = profile("SCMP_ACT_ALLOW", json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]));
+    profile["listenerPath"] = json!(agent.path());
+    profile["listenerMetadata"] = json!("of the test");
+    let container = container.set("/linux/seccomp", profile).set("/annotations", json!({"k": "v"}));
+    let container = container.args(&["sleep", "1000"]);
+    container.write();
+    let version = container.config["ociVersion"].clone();
+    let calls: [&[&str]; 2] = [&["run", "--detach", &container.id], &["exec", &container.id, "true"]];
+    for (words, status) in calls.into_iter().zip(["creating", "running"]) {
+        let mut command = container.command(words);
+        let quiet = std::process::Stdio::null;
+        let mut call = command.stdout(quiet()).stderr(quiet()).spawn().unwrap();
+        let received = agent.take();
+        assert_eq!(outcome::code_of(&mut call), 0, "{words:?}");
+        let told: Value = serde_json::from_slice(&received.payload).unwrap();
+        let names: Vec<&str> = told.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, ["fds", "metadata", "ociVersion", "pid", "state"], "{told}");
+        assert_eq!((&told["fds"], received.fds.len()), (&json!(["seccompFd"]), 1), "{told}");
+        assert_eq!((&told["ociVersion"], &told["metadata"]), (&version, &json!("of the test")), "{told}");
+        let state = &told["state"];
+        assert_eq!((&state["id"], &state["status"]), (&json!(container.id), &json!(status)), "{told}");
+        assert_eq!((&state["bundle"], &state["annotations"]), (&json!(container.dir), &json!({"k": "v"})), "{told}");
+        assert_eq!(state["pid"], container.pid(), "{told}");
+        assert_eq!(told["pid"] == state["pid"], words[0] == "run", "{told}");
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&received.fds[0])));
+        assert_eq!(link.unwrap().to_str(), Some("anon_inode:seccomp notify"));
+    }
+}
+
 #[test]
 fn unknown_names_of_calls_are_ignored() {
     let rules = json!([{"names": ["no_such_call", "mkdir"], "action": "SCMP_ACT_ERRNO"}]);

@@ -23,6 +23,7 @@ mod hooks;
 mod hostile;
 mod lifecycle;
 mod listing;
+mod mapped;
 mod mounts;
 mod namespaces;
 mod process;

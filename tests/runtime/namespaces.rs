@@ -251,6 +251,47 @@ fn exec_sees_the_clocks_of_the_container() {
 }
 
 #[test]
+fn every_combination_of_user_time_pid_and_network_namespaces_lives() {
+    need!(host::is_root() && std::path::Path::new("/proc/self/ns/time").exists(), "needs root and time namespaces");
+    only_ocicat!("runc 1.1 has no time namespaces");
+    const KINDS: [&str; 4] = ["user", "time", "pid", "network"];
+    for chosen in 0..16 {
+        let has = |kind: &str| KINDS.iter().position(|other| *other == kind).is_some_and(|at| chosen >> at & 1 == 1);
+        let mut container = Container::new();
+        for kind in ["pid", "network"] {
+            container = if has(kind) { container } else { container.without_namespace(kind) };
+        }
+        container = if has("user") { container.user_namespace() } else { container };
+        if has("time") {
+            container = container.namespace("time").set("/linux/timeOffsets", json!({"boottime": {"secs": 1_000_000}}));
+        }
+        if !has("pid") || !has("network") {
+            // Whose pid or network namespace it is, the host's here, may alone mount these.
+            container = container.edit(|config| {
+                let mounts = config["mounts"].as_array_mut().unwrap();
+                for (kind, point) in [("pid", "/proc"), ("network", "/sys")] {
+                    if let Some(mount) =
+                        mounts.iter_mut().find(|mount| mount["destination"] == point && has("user") && !has(kind))
+                    {
+                        *mount = json!({"destination": point, "type": "none", "source": point, "options": ["rbind"]});
+                    }
+                }
+            });
+        }
+        let container = container.sleeping();
+        let line = "for kind in user time pid net; do readlink /proc/self/ns/$kind; done; cut -d. -f1 /proc/uptime";
+        let seen = container.exec(&["sh", "-c", line]).ok().text();
+        let lines: Vec<&str> = seen.lines().collect();
+        for (kind, link) in KINDS.iter().zip(&lines) {
+            let file = if *kind == "network" { "net" } else { kind };
+            let own = std::fs::read_link(format!("/proc/self/ns/{file}")).unwrap();
+            assert_eq!(own.to_str() != Some(link), has(kind), "{chosen:04b} {kind}: {seen}");
+        }
+        assert_eq!(lines[4].parse::<u64>().unwrap() > 1_000_000, has("time"), "{chosen:04b}: {seen}");
+    }
+}
+
+#[test]
 fn offsets_without_a_time_namespace_are_refused() {
     only_ocicat!("runc 1.1 knows no time namespaces");
     Container::new().set("/linux/timeOffsets", json!({"boottime": {"secs": 1}})).run().fails("timeOffsets");

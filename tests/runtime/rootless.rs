@@ -1,6 +1,7 @@
 //! The runtime called by an ordinary user, who has a range of ids in /etc/subuid.
 
 use crate::common::*;
+use rustix::mount::MountFlags;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
@@ -161,6 +162,36 @@ fn a_directory_on_the_way_that_a_user_may_not_enter_is_named() {
     let container = container.set("/root/path", json!(closed.join("volume")));
     run(&container, &[]).fails("root.path").fails(&hint);
     run(&container, &["--bundle", closed.join("volume").to_str().unwrap()]).fails("config.json").fails(&hint);
+}
+
+/// What the host mounted nosuid, nodev and noexec stays so: the kernel locks these flags for who has no rights over the mount
+/// (mount_namespaces(7), "Restrictions on mount namespaces").
+#[test]
+fn flags_that_the_host_has_locked_stay_and_cannot_be_cleared() {
+    need!(possible(), "needs root to become an ordinary user, setpriv and user namespaces");
+    only_ocicat!("runc 1.1 forgets locked flags");
+    let container = of_a_user();
+    let dir = container.dir.join("locked");
+    container.hold_tmpfs(&dir);
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount_remount(&dir, flags, "").unwrap();
+    let seen = "grep ' /data ' /proc/self/mountinfo | cut -d' ' -f6";
+    let rows: [(&[&str], Result<&str, &str>); 4] = [
+        (&["rbind"], Ok("rw,nosuid,nodev,noexec,relatime")),
+        (&["bind", "ro"], Ok("ro,nosuid,nodev,noexec,relatime")),
+        (&["bind", "ro", "nosuid", "noexec"], Ok("ro,nosuid,nodev,noexec,relatime")),
+        (&["bind", "exec"], Err("mounts[5] (/data)")),
+    ];
+    let mut container = container.shell(seen).mount("/data", "bind", &dir, &[]);
+    for (options, expected) in rows {
+        container = container.set("/mounts/5/options", json!(options));
+        container.write();
+        let outcome = finish(as_user(&container, &["run", &container.id]));
+        match expected {
+            Ok(flags) => outcome.says(flags),
+            Err(place) => outcome.fails(place).fails("EPERM"),
+        };
+    }
 }
 
 /// Where only cgroup2 is mounted, the user has a cgroup of its own with this process in it.

@@ -5,9 +5,9 @@ use super::message::{Kind, Response};
 use super::options::{Options, field};
 use crate::config::Config;
 use crate::container::Criu;
-use crate::sys::{self, Asked, Errno, files};
-use anyhow::{Context, Result, anyhow, bail};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use crate::sys::{self, Asked, Errno, files, nodes};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,9 @@ const CONFIG_ANNOTATION: &str = "org.criu.config";
 
 /// What the standard streams were: a JSON array, as runc and crun keep it beside the images.
 const STREAMS: &str = "descriptors.json";
+
+/// The link to the images of an earlier dump.
+const PARENT: &str = "parent";
 
 /// The directories of the images and of the log, open.
 #[derive(Debug)]
@@ -59,6 +62,29 @@ impl Directories {
     /// The directory of the images.
     pub(in crate::container) fn images(&self) -> &OwnedFd {
         &self.images
+    }
+
+    /// Refuses images that lead elsewhere. criu follows links where it reads and where it writes (stats-restore), and waits for
+    /// ever where it opens a fifo; who made the files may be somebody else than who restores them (CVE-2026-53489). Only
+    /// `parent`, the images of an earlier dump, is a link, and it is relative (criu(8), `--prev-images-dir`); sockets are those of
+    /// lazy pages.
+    ///
+    /// # Errors
+    /// The first file that is neither a regular file nor a directory.
+    pub(in crate::container) fn refuse_links(&self) -> Result<()> {
+        for name in nodes::names(&self.images).context("--image-path")? {
+            let shown = || format!("--image-path: {}", name.display());
+            let facts = rustix::fs::statat(&self.images, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW);
+            let facts = facts.asked(|| format!("stat {}", name.display())).with_context(shown)?;
+            let kind = FileType::from_raw_mode(facts.st_mode);
+            if kind == FileType::Symlink && name == PARENT {
+                let target = PathBuf::from(nodes::readlink(&self.images, Path::new(PARENT)).with_context(shown)?);
+                ensure!(!target.is_absolute(), "{}: it leads to {}, which is not relative", shown(), target.display());
+            } else if !matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Socket) {
+                bail!("{}: it is no regular file, and nothing that a checkpoint has written", shown());
+            }
+        }
+        Ok(())
     }
 
     fn log_directory(&self) -> &OwnedFd {
@@ -188,6 +214,43 @@ mod tests {
         assert_eq!(refused(&mode), "--manage-cgroups-mode hard: must be soft, full, strict or ignore");
         let empty = Criu { empty_ns: vec!["network".to_owned(), "ipc".to_owned()], ..asked };
         assert_eq!(refused(&empty), "--empty-ns ipc: only a network namespace can be left empty");
+    }
+
+    #[test]
+    fn images_are_files_and_nothing_that_leads_elsewhere() {
+        use std::os::unix::fs::symlink;
+        type Plant = fn(&Path);
+        let rows: [(Plant, &str); 7] = [
+            (|_| (), ""),
+            (|at| files::create_new(at.join("core-1.img"), b"x", 0o600).unwrap(), ""),
+            (|at| symlink("../1", at.join("parent")).unwrap(), ""),
+            (|at| symlink("/etc/passwd", at.join("stats-restore")).unwrap(), "stats-restore: it is no regular file"),
+            (|at| symlink("pages-1.img", at.join("pages-2.img")).unwrap(), "pages-2.img: it is no regular file"),
+            (
+                |at| symlink("/other/images", at.join("parent")).unwrap(),
+                "parent: it leads to /other/images, which is not relative",
+            ),
+            (
+                |at| {
+                    rustix::fs::mknodat(rustix::fs::CWD, at.join("inventory.img"), FileType::Fifo, Mode::RUSR, 0)
+                        .unwrap()
+                },
+                "inventory.img: it is no regular file",
+            ),
+        ];
+        for (plant, expected) in rows {
+            let directory = tempfile::tempdir().unwrap();
+            plant(directory.path());
+            let asked = Criu { image_path: Some(directory.path().to_owned()), ..Criu::default() };
+            let said = Directories::open(&asked, false)
+                .unwrap()
+                .refuse_links()
+                .map_or_else(|e| format!("{e:#}"), |()| String::new());
+            match expected {
+                "" => assert_eq!(said, ""),
+                expected => assert!(said.starts_with(&format!("--image-path: {expected}")), "{said}"),
+            }
+        }
     }
 
     #[test]

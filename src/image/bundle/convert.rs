@@ -4,6 +4,7 @@ use super::user::Account;
 use super::{Network, Options, SeccompChoice, seccomp};
 use crate::config::{
     Capabilities, Config, Cpu, DeviceRule, Linux, Memory, Mount, Namespace, Pids, Process, Resources, Root, Seccomp,
+    UNSAFE_ANNOTATIONS,
 };
 use crate::host::{CgroupMode, Host};
 use crate::image::configuration::ImageConfiguration;
@@ -269,8 +270,10 @@ fn annotations(image: &ImageConfiguration) -> BTreeMap<String, String> {
     let implied = implied.into_iter().filter(|(_, value)| !value.is_empty());
     let mut annotations: BTreeMap<String, String> =
         implied.map(|(name, value)| (format!("org.opencontainers.image.{name}"), value)).collect();
-    // Labels take precedence (conversion.md, "Annotation Fields").
-    annotations.extend(image.config.labels.clone());
+    // Labels take precedence (conversion.md, "Annotation Fields"). One that means something to the runtime would let whoever
+    // made the image write files of the host or run programs there (CVE-2026-53488).
+    let harmless = |(name, _): &(&String, &String)| !UNSAFE_ANNOTATIONS.iter().any(|start| name.starts_with(start));
+    annotations.extend(image.config.labels.iter().filter(harmless).map(|(name, value)| (name.clone(), value.clone())));
     annotations.remove("");
     annotations
 }
@@ -360,6 +363,15 @@ mod tests {
     const IMAGE: &str = r#"{"architecture":"arm64","os":"linux","author":"A","variant":"v8","rootfs":{"type":"layers","diff_ids":[]},
         "config":{"Env":["PATH=/bin","A=1","broken"],"Entrypoint":["/e"],"Cmd":["c","d"],"WorkingDir":"a/../../w","StopSignal":"SIGQUIT",
         "Labels":{"x":"y","org.opencontainers.image.author":"B"},"ExposedPorts":{"80/tcp":{},"53/udp":{}},"Volumes":null}}"#;
+
+    #[test]
+    fn a_label_of_the_image_is_no_order_to_the_runtime() {
+        let image = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"config":{"Cmd":["c"],"Labels":{
+            "run.oci.hooks.stdout":"/etc/cron.d/x","run.oci.mount_context_type":"c","org.criu.config":"/etc/passwd",
+            "org.systemd.property.ExecStopPost":"'/x'","maintainer":"m"}}}"#;
+        let names: Vec<String> = convert(image, &Options::default()).unwrap().annotations.into_keys().collect();
+        assert_eq!(names, ["maintainer", "org.opencontainers.image.architecture", "org.opencontainers.image.os"]);
+    }
 
     #[test]
     fn the_command_is_entrypoint_and_arguments() {
