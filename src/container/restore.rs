@@ -24,7 +24,7 @@ use super::{ContainerId, Restore, Runtime, delete, find, poststop, streams};
 use crate::cgroups;
 use crate::config::Config;
 use crate::namespaces::{self, Kind as Namespace};
-use crate::process::{console_socket, signals};
+use crate::process::{console_socket, notify, signals};
 use crate::sys::{clone, files, mount, pidfd};
 use anyhow::{Context, Result, bail};
 use rustix::fs::OFlags;
@@ -215,8 +215,15 @@ impl Attempt<'_> {
         for (controller, path) in paths.by_controller() {
             options.cgroup_root(&controller, &path);
         }
-        for mount in self.plan.init.rootfs.external() {
+        let external = self.plan.init.rootfs.external();
+        for mount in &external {
             options.set(field::EXTERNAL, checkpoint::external(&mount.target, &mount.source).as_path());
+        }
+        let notify = Path::new(notify::DESTINATION);
+        if !external.iter().any(|mount| mount.target == notify) {
+            // A service manager had the container when it was written and none has now: who reports is refused, as by a
+            // manager that has gone. criu asks for it only when the images have such a mount.
+            options.set(field::EXTERNAL, checkpoint::external(notify, Path::new("/dev/null")).as_path());
         }
         if self.plan.init.namespaces.makes(Namespace::Network) {
             checkpoint::empty_network(&mut options);

@@ -23,7 +23,9 @@ mod apparmor;
 mod enforced;
 mod limits;
 mod sessions;
+mod endings;
 mod systemd;
+mod updates;
 
 use common::*;
 use std::process::Command;

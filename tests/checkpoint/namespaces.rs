@@ -1,0 +1,93 @@
+//! Containers with a user namespace, and with namespaces that were there before them.
+
+use crate::common::*;
+use crate::*;
+use std::process::{Child, Command};
+
+/// A process that holds new namespaces, by the options of unshare(1).
+struct Holder(Child);
+
+impl Holder {
+    fn of(options: &[&str]) -> Holder {
+        let (read, write) = pipe();
+        let mut command = Command::new("unshare");
+        command.args(options).args(["sh", "-c", "echo up; exec sleep 100000 >/dev/null"]);
+        command.stdin(Stdio::null()).stdout(write).stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        drop(command);
+        assert!(outcome::readable_within(&read, PATIENCE), "no namespaces");
+        Holder(child)
+    }
+
+    fn path(&self, kind: &str) -> String {
+        format!("/proc/{}/ns/{kind}", self.0.id())
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_container_with_a_user_namespace_keeps_its_ids() {
+    need_criu!();
+    let container = start(counting(COUNT).user_namespace());
+    let count = count_file(&container);
+    wait_for(&count, 3);
+    let map = || fs::read_to_string(format!("/proc/{}/uid_map", container.pid())).unwrap();
+    let before = map();
+    checkpoint(&container, &[]).ok();
+    finish(through_shell(&std::process::Command::new("true"), &format!("; chmod 755 {0}; chmod 644 {0}/*", container.dir.join("images").display())));
+    eprintln!("USERNS {}", restore(&container, &[]));
+    eprintln!("LOG {}", fs::read_to_string(container.dir.join("images/restore.log")).unwrap_or_default().lines().filter(|l| l.contains("rr")).collect::<Vec<_>>().join("\n"));
+    counts_on(&count);
+    assert_eq!(map(), before);
+    container.exec(&["sh", "-c", "id -u; cat /proc/1/comm"]).says("0\nsh");
+    delete(&container);
+}
+
+#[test]
+fn a_container_enters_the_namespaces_again_that_config_json_names() {
+    need_criu!();
+    for (kind, word, option) in
+        [("network", "net", "--net"), ("ipc", "ipc", "--ipc"), ("uts", "uts", "--uts"), ("pid", "pid", "--pid")]
+    {
+        eprintln!("NAMESPACE {kind}");
+        let options = if kind == "pid" { &["--pid", "--fork", "--kill-child"][..] } else { &[option] };
+        let holder = Holder::of(options);
+        let path = match kind {
+            "pid" => holder.path("pid_for_children"),
+            _ => holder.path(word),
+        };
+        let base = counting(COUNT).without_namespace(kind);
+        let base = if kind == "uts" { base.edit(|config| drop(config.as_object_mut().unwrap().remove("hostname"))) } else { base };
+        let container = start(base.set("/linux/namespaces/-", json!({"type": kind, "path": path})));
+        let count = count_file(&container);
+        wait_for(&count, 3);
+        let pid = container.pid();
+        let expected = host::namespace(pid, word);
+        checkpoint(&container, &[]).ok();
+        // Its number is free again in a pid namespace that goes on.
+        container::wait_pid(pid);
+        restore(&container, &[]).ok();
+        counts_on(&count);
+        assert_eq!(host::namespace(container.pid(), word), expected, "{kind}");
+        delete(&container);
+    }
+}
+
+#[test]
+fn a_container_without_a_network_of_its_own_stays_in_the_hosts() {
+    need_criu!();
+    let container = start(counting(COUNT).without_namespace("network"));
+    let count = count_file(&container);
+    wait_for(&count, 3);
+    checkpoint(&container, &[]).ok();
+    restore(&container, &[]).ok();
+    counts_on(&count);
+    assert_eq!(host::namespace(container.pid(), "net"), host::namespace(std::process::id(), "net"));
+    delete(&container);
+}
