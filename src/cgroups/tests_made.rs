@@ -107,11 +107,7 @@ fn a_file_that_the_kernel_does_not_have_is_an_error_that_names_field_and_file() 
             format!("hugepageLimits[0]: {}", refused("/hugetlb/box/hugetlb.2MB.limit_in_bytes")),
         ),
         ("rdma", r#"{"rdma":{"x":{"hcaHandles":3}}}"#, format!("rdma[x]: {}", refused("/rdma/box/rdma.max"))),
-        (
-            "blkio",
-            r#"{"blockIO":{"weight":500}}"#,
-            format!("blockIO.weight: {}", refused("/blkio/box/blkio.weight")),
-        ),
+        ("blkio", r#"{"blockIO":{"weight":500}}"#, format!("blockIO.weight: {}", refused("/blkio/box/blkio.weight"))),
         ("cpu", r#"{"cpu":{"burst":5}}"#, format!("cpu.burst: {}", refused("/cpu/box/cpu.cfs_burst_us"))),
         (
             "unified",
@@ -143,9 +139,11 @@ fn what_cannot_be_frozen_runs_again() {
 #[test]
 fn a_cgroup_that_is_full_or_frozen_is_found_so_in_both_versions() {
     let read = |path: &Path, text: &str| files::create_new(path, text.as_bytes(), 0o644).unwrap();
-    for (hierarchy, file, text) in
-        [("unified", "cgroup.freeze", "1\n"), ("freezer", "freezer.state", "FROZEN\n"), ("freezer", "freezer.state", "FREEZING\n")]
-    {
+    for (hierarchy, file, text) in [
+        ("unified", "cgroup.freeze", "1\n"),
+        ("freezer", "freezer.state", "FROZEN\n"),
+        ("freezer", "freezer.state", "FREEZING\n"),
+    ] {
         let made = Made::of(&[(hierarchy, &["cgroup.procs"])]);
         read(&made.directory().join(file), text);
         assert!(made.1.is_frozen(), "{hierarchy} {text}");

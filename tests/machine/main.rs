@@ -20,10 +20,10 @@ macro_rules! need_controllers {
 }
 
 mod apparmor;
+mod endings;
 mod enforced;
 mod limits;
 mod sessions;
-mod endings;
 mod systemd;
 mod updates;
 

@@ -307,7 +307,8 @@ fn a_bus_that_never_answers_is_given_up_within_the_deadline() {
     let silent = UnixListener::bind(container.dir.join("silent")).unwrap();
     let at = container.dir.join("silent");
     let script = format!("ln -s {0} /run/systemd/private; ln -s {0} /run/dbus/system_bus_socket;", at.display());
-    let outcome = finish(with_other_sockets(&container, &script, &["create", &container.id])).fails("systemd cannot be reached");
+    let outcome =
+        finish(with_other_sockets(&container, &script, &["create", &container.id])).fails("systemd cannot be reached");
     assert!(outcome.err.contains("D-Bus authentication at /run/systemd/private"), "{outcome}");
     assert!(outcome.err.contains("ETIMEDOUT"), "{outcome}");
     drop(silent);

@@ -1,8 +1,8 @@
 //! `update` of a container that is a scope of systemd's: the files, what systemd knows, and what is left when it fails.
 
 use crate::common::*;
-use crate::systemd::{in_a_scope, reload, unit, with_other_sockets};
 use crate::property;
+use crate::systemd::{in_a_scope, reload, unit, with_other_sockets};
 use std::fs;
 
 /// Each row: the flags, properties of the unit afterwards, lines of files.
@@ -79,7 +79,8 @@ fn every_flag_of_update_reaches_systemd_and_a_reload_keeps_it() {
 fn an_update_that_systemd_does_not_hear_of_changes_nothing() {
     let rule = |minor: u32| json!({"allow": true, "type": "c", "major": 1, "minor": minor, "access": "r"});
     let none = json!({"allow": false, "access": "rwm"});
-    let node = |path: &str, minor: u32| json!({"path": path, "type": "c", "major": 1, "minor": minor, "fileMode": 0o666});
+    let node =
+        |path: &str, minor: u32| json!({"path": path, "type": "c", "major": 1, "minor": minor, "fileMode": 0o666});
     let container = in_a_scope()
         .set("/linux/devices", json!([node("/dev/kmsg", 11), node("/dev/mem", 1)]))
         .set("/linux/resources/devices", json!([none, rule(11)]))
