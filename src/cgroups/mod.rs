@@ -38,12 +38,14 @@ mod v2;
 mod tests;
 #[cfg(test)]
 mod tests_elsewhere;
+#[cfg(test)]
+mod tests_made;
 
 pub use make::Made;
 pub use oom::{Heard, OomWatch};
 pub use path::{Driver, Hierarchy, OwnCgroups, Paths};
 pub use plan::{Plan, Request, plan};
-pub use resctrl::Resctrl;
+pub use resctrl::{Former as FormerSchemata, Resctrl};
 pub use scope::Bus;
 pub use spent::Spent;
 pub use stats::Stats;

@@ -18,6 +18,10 @@ pub struct Resctrl {
     pub remove: Vec<PathBuf>,
 }
 
+/// The lines of schemata that a change has replaced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Former(Vec<String>);
+
 /// What is to be done before the first process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rdt {
@@ -144,12 +148,24 @@ fn write(group: &Path, lines: &[String]) -> Result<()> {
 }
 
 impl Resctrl {
-    /// Changes the schemata of a running container's class of service.
-    pub fn change(&self, rdt: &IntelRdt) -> Result<()> {
+    /// Changes the schemata of a running container's class of service; answers with what they were, for [`put_back`](Self::put_back).
+    pub fn change(&self, rdt: &IntelRdt) -> Result<Former> {
         let planned = plan(&IntelRdt { clos_id: Some("/".to_owned()), ..rdt.clone() }, "", &self.group)?;
         let mut lines = planned.compared;
         lines.extend(planned.written);
-        write(&self.group, &lines)
+        let resource = |line: &str| line.split(':').next().unwrap_or_default().trim().to_owned();
+        let changed: Vec<String> = lines.iter().map(|line| resource(line)).collect();
+        let now = files::read_text(self.group.join("schemata")).context("linux.intelRdt")?;
+        let former = now.lines().map(str::trim).filter(|line| changed.contains(&resource(line)));
+        let former = Former(former.map(str::to_owned).collect());
+        // The kernel takes the lines one after the other up to a wrong one.
+        write(&self.group, &lines).inspect_err(|_| drop(self.put_back(&former)))?;
+        Ok(former)
+    }
+
+    /// Writes the schemata that were there before a change.
+    pub fn put_back(&self, former: &Former) -> Result<()> {
+        write(&self.group, &former.0)
     }
 
     /// Removes the directories that end with the container; what is gone is no error.
@@ -255,6 +271,25 @@ mod tests {
             crate::sys::files::read_text(base.path().join("gold/schemata")).unwrap().lines().next(),
             Some("L3:0=1")
         );
+    }
+
+    #[test]
+    fn a_change_of_the_schemata_can_be_taken_back() {
+        let base = tempfile::tempdir().unwrap();
+        file(&base.path().join("schemata"), "    MB:0= 20;1= 30\n    L3:0=00f;1=0ff\n");
+        let resctrl = Resctrl { group: base.path().to_owned(), ..Resctrl::default() };
+        let read = || files::read_text(base.path().join("schemata")).unwrap();
+        let asked = IntelRdt { l3_cache_schema: Some("L3:0=1".to_owned()), ..IntelRdt::default() };
+        let former = resctrl.change(&asked).unwrap();
+        assert_eq!((read().lines().next(), former.0.join(" ").as_str()), (Some("L3:0=1"), "L3:0=00f;1=0ff"));
+        resctrl.put_back(&former).unwrap();
+        assert_eq!(read().lines().next(), Some("L3:0=00f;1=0ff"));
+        let both = IntelRdt { mem_bw_schema: Some("MB:0=50".to_owned()), ..asked };
+        resctrl.change(&both).unwrap();
+        assert!(read().starts_with("L3:0=1\nMB:0=50\n"), "{}", read());
+        let gone = Resctrl { group: base.path().join("gone"), ..Resctrl::default() };
+        let error = format!("{:#}", gone.change(&both).unwrap_err());
+        assert!(error.starts_with("linux.intelRdt: open ") && error.ends_with("(ENOENT)"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::status::Status;
 use super::{Checkpoint, Runtime};
 use crate::config::Config;
 use crate::namespaces::{self, Kind as Namespace};
+use crate::process::notify;
 use crate::spec;
 use crate::sys::{Asked, descriptors, files, pidfd};
 use anyhow::{Context, Result, bail, ensure};
@@ -139,7 +140,8 @@ fn external_mounts(options: &mut Options, runtime: &Runtime, found: &Found, conf
         no_pivot: false,
         no_new_keyring: found.record.no_new_keyring,
         preserve_fds: 0,
-        variable: &|_| None,
+        // Whether `create` had a service manager is seen in the container: its mount is there or not.
+        variable: &|name| (name == notify::VARIABLE).then(|| notify::DESTINATION.to_owned()),
     })?;
     let root = files::open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::DIRECTORY)?;
     let mountinfo = files::read(format!("/proc/{pid}/mountinfo"), 64 << 20)?;

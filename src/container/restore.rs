@@ -24,7 +24,7 @@ use super::{ContainerId, Restore, Runtime, delete, find, poststop, streams};
 use crate::cgroups;
 use crate::config::Config;
 use crate::namespaces::{self, Kind as Namespace};
-use crate::process::{console_socket, signals};
+use crate::process::{console_socket, lsm, notify, signals};
 use crate::sys::{clone, files, mount, pidfd};
 use anyhow::{Context, Result, bail};
 use rustix::fs::OFlags;
@@ -65,6 +65,7 @@ fn make(runtime: &Runtime, request: &Restore) -> Result<Restored> {
     let program = criu::program()?;
     let mode = if request.detach { Mode::Detached } else { Mode::Foreground };
     let Planned { id, bundle, config, raw, mut plan } = create::planned(runtime, &request.create, mode)?;
+    check_profile(request, &config)?;
     let images = Directories::open(&request.criu, false)?;
     images.refuse_links()?;
     let images_streams = images.streams()?;
@@ -97,6 +98,17 @@ fn make(runtime: &Runtime, request: &Restore) -> Result<Restored> {
             Err(create::locate(error))
         }
     }
+}
+
+/// Looks whether the profile of AppArmor is there that the processes will get: criu (4.1) waits for ever for processes that
+/// could not have theirs. The one in the images is that of config.json, unless another is given.
+fn check_profile(request: &Restore, config: &Config) -> Result<()> {
+    let own = config.process.as_ref().and_then(|process| process.apparmor_profile.as_deref());
+    let (place, profile) = match &request.lsm_profile {
+        Some(given) => ("--lsm-profile", given.strip_prefix("apparmor:")),
+        None => ("config.json: process.apparmorProfile", own),
+    };
+    profile.map_or(Ok(()), |profile| lsm::check_loaded(profile).context(place))
 }
 
 /// Claims the id. A container that ended by a checkpoint makes way: with runc it would be gone since then, so managers
@@ -187,7 +199,12 @@ impl Attempt<'_> {
         let (worker, directories, request) = in_own_mounts(|| {
             self.plan.init.rootfs.prepare_restore()?;
             // criu works in the directory of its log and mounts there: it must be of this mount namespace.
-            let directories = Directories::open(&self.request.criu, false)?;
+            let mut directories = Directories::open(&self.request.criu, false)?;
+            if let Some(mappings) = &self.plan.init.namespaces.mappings {
+                let ids = (mappings.uids.as_slice(), mappings.gids.as_slice());
+                let mapped = self.plan.init.rootfs.mapped(directories.images().as_fd(), ids);
+                directories.read_images_through(mapped.context("--image-path")?);
+            }
             let mut options = self.options(&directories, streams, cgroup.paths())?;
             self.join_namespaces(&mut options, &namespaces, &mut surroundings)?;
             let worker = Worker::start(self.program, surroundings)?;
@@ -218,8 +235,15 @@ impl Attempt<'_> {
         for (controller, path) in paths.by_controller() {
             options.cgroup_root(&controller, &path);
         }
-        for mount in self.plan.init.rootfs.external() {
+        let external = self.plan.init.rootfs.external();
+        for mount in &external {
             options.set(field::EXTERNAL, checkpoint::external(&mount.target, &mount.source).as_path());
+        }
+        let notify = Path::new(notify::DESTINATION);
+        if !external.iter().any(|mount| mount.target == notify) {
+            // A service manager had the container when it was written and none has now: who reports is refused, as by a
+            // manager that has gone. criu asks for it only when the images have such a mount.
+            options.set(field::EXTERNAL, checkpoint::external(notify, Path::new("/dev/null")).as_path());
         }
         if self.plan.init.namespaces.makes(Namespace::Network) {
             checkpoint::empty_network(&mut options);

@@ -21,17 +21,25 @@ pub fn update(runtime: &Runtime, request: &Update) -> Result<Vec<String>> {
         None => request.resources.clone(),
     };
     let paths = found.record.cgroups.as_ref().context("the container has no cgroup of its own")?;
-    change_resctrl(paths, request)?;
     let own = OwnCgroups::new();
     let update = cgroups::update(paths, &wanted, &own)?;
-    update.apply()?;
+    let former = change_resctrl(paths, request)?;
+    if let Err(error) = update.apply() {
+        return Err(match former.map(|(resctrl, former)| resctrl.put_back(&former)) {
+            Some(Err(stuck)) => error.context(format!("the schemata could not be put back ({stuck:#})")),
+            _ => error,
+        });
+    }
     Ok(update.notes().to_vec())
 }
 
-/// The schemata of Intel RDT; the container keeps its class of service.
-fn change_resctrl(paths: &cgroups::Paths, request: &Update) -> Result<()> {
+/// The schemata of Intel RDT; the container keeps its class of service. Answers with what they were before.
+fn change_resctrl<'a>(
+    paths: &'a cgroups::Paths,
+    request: &Update,
+) -> Result<Option<(&'a cgroups::Resctrl, cgroups::FormerSchemata)>> {
     if request.l3_cache_schema.is_none() && request.mem_bw_schema.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let resctrl = paths.resctrl.as_ref().context(
         "--l3-cache-schema, --mem-bw-schema: the container was made without linux.intelRdt and shares its class of service",
@@ -41,5 +49,5 @@ fn change_resctrl(paths: &cgroups::Paths, request: &Update) -> Result<()> {
         mem_bw_schema: request.mem_bw_schema.clone(),
         ..IntelRdt::default()
     };
-    resctrl.change(&asked)
+    Ok(Some((resctrl, resctrl.change(&asked)?)))
 }

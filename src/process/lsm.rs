@@ -10,9 +10,13 @@
 
 use crate::config::Process;
 use crate::host::Host;
+use crate::sys::files;
 use crate::sys::procfs::Procfs;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::OFlags;
+
+/// The kernel's list of profiles, where securityfs is mounted: lines as `docker-default (enforce)`.
+const PROFILES: &str = "/sys/kernel/security/apparmor/profiles";
 
 /// One write to a file of `/proc/self/attr`, done right before the last execve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +68,26 @@ pub fn check(plan: &Plan, procfs: &Procfs) -> Result<()> {
     Ok(())
 }
 
+/// Checks that a profile of AppArmor's is loaded, for whoever has another program apply it. A stack of profiles and one of
+/// another policy namespace are not looked up, and nothing is where the list cannot be read.
+///
+/// # Errors
+/// There is no such profile.
+pub fn check_loaded(profile: &str) -> Result<()> {
+    let Ok(list) = files::read(PROFILES, 16 << 20) else { return Ok(()) };
+    ensure!(
+        is_listed(profile, &String::from_utf8_lossy(&list)),
+        "no AppArmor profile of the name {profile:?} is loaded; hint: apparmor_parser --replace FILE"
+    );
+    Ok(())
+}
+
+fn is_listed(profile: &str, list: &str) -> bool {
+    let is_one =
+        !profile.is_empty() && profile != "unconfined" && !profile.starts_with(':') && !profile.contains("//&");
+    !is_one || list.lines().any(|line| line.rsplit_once(" (").is_some_and(|(name, _)| name == profile))
+}
+
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "label {} <- {}", self.file, self.text)
@@ -74,6 +98,22 @@ impl std::fmt::Display for Plan {
 #[allow(clippy::disallowed_methods, reason = "tests make their own trees, and nobody else is in them")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_is_found_in_the_list_of_the_kernel() {
+        let list = "docker-default (enforce)\nmy profile (x) (complain)\n";
+        for (profile, expected) in [
+            ("docker-default", true),
+            ("my profile (x)", true),
+            ("docker", false),
+            ("", true),
+            ("unconfined", true),
+            (":ns:docker", true),
+            ("a//&b", true),
+        ] {
+            assert_eq!(is_listed(profile, list), expected, "{profile}");
+        }
+    }
 
     #[test]
     fn a_label_that_cannot_be_applied_is_an_error() {

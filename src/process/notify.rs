@@ -8,8 +8,11 @@ use crate::config::Mount;
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 
+/// The variable by which a service manager names its socket.
+pub const VARIABLE: &str = "NOTIFY_SOCKET";
+
 /// Where the container finds the socket: the place that runc and crun use.
-const DESTINATION: &str = "/run/notify/notify.sock";
+pub const DESTINATION: &str = "/run/notify/notify.sock";
 
 /// What the container gets.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,12 +3,14 @@
 
 use super::cgroupfs::Content;
 use super::entry::{Entry, What};
+use super::idmapped;
 use super::plan::Plan;
 use super::resolve::{self, Missing};
+use crate::config::IdMapping;
 use crate::sys::{files, mount, nodes};
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, FileType, OFlags};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +54,20 @@ impl Plan {
             add(node.to_owned(), &Path::new("/").join(node));
         }
         all
+    }
+
+    /// A directory of root's as root of the container sees it with these mappings of its users and groups: its own. The
+    /// processes that criu makes in a user namespace read their images by themselves.
+    ///
+    /// # Errors
+    /// The filesystem of the directory knows no idmapped mounts (mount_setattr(2): since Linux 5.12, each at its time).
+    pub fn mapped(&self, directory: BorrowedFd<'_>, ids: (&[IdMapping], &[IdMapping])) -> Result<OwnedFd> {
+        let namespace = idmapped::new(ids.0, ids.1)?;
+        let seen = mount::open_tree(directory, Path::new(""), false, false)?;
+        let change = mount::Change { id_map: Some(namespace.as_fd()), ..mount::Change::default() };
+        mount::mount_setattr(&seen, &change)
+            .context("the processes of a user namespace can read images only through an idmapped mount")?;
+        Ok(seen)
     }
 
     /// Makes the root filesystem ready to be filled again: bound to itself, because criu wants a mount point, and with the

@@ -24,7 +24,7 @@ pub(super) fn namespace(map: &IdMap, container: Option<BorrowedFd<'_>>) -> Resul
 }
 
 /// Makes a user namespace with these mappings by a child that lives only while they are written.
-fn new(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd> {
+pub(super) fn new(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd> {
     let parent = rustix::process::getpid();
     let child = match clone::clone3(libc::CLONE_NEWUSER as u64, None)? {
         Cloned::Parent(child) => child,

@@ -51,7 +51,7 @@ fn parts(request: &Request<'_>) -> Result<Plan> {
     let cgroups = cgroups::plan(&cgroups::Request { config, host, id: request.id, driver: request.driver, own: &own })?;
     let namespaces = namespaces::plan(config, host)?;
     let host_network = !namespaces.makes(namespaces::Kind::Network) && !namespaces.joins(namespaces::Kind::Network);
-    let notify = process::notify::plan((request.variable)("NOTIFY_SOCKET").as_deref(), host_network)?;
+    let notify = process::notify::plan((request.variable)(process::notify::VARIABLE).as_deref(), host_network)?;
     let with_notify = notify.as_ref().and_then(|notify| notify.mount()).map(|mount| {
         let mut config = config.clone();
         config.mounts.push(mount.clone());

@@ -20,10 +20,12 @@ macro_rules! need_controllers {
 }
 
 mod apparmor;
+mod endings;
 mod enforced;
 mod limits;
 mod sessions;
 mod systemd;
+mod updates;
 
 use common::*;
 use std::process::Command;

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const UID: u32 = 1000;
 
 /// A bundle of the user's, as `spec --rootless` writes it, but for what the container runs.
-fn of_somebody() -> Container {
+pub(crate) fn of_somebody() -> Container {
     let mut container = Container::new();
     fs::set_permissions(&container.dir, fs::Permissions::from_mode(0o755)).unwrap();
     for entry in container::walk(&container.dir) {
@@ -163,4 +163,31 @@ fn a_user_with_a_range_has_all_ids_of_it_inside() {
     write(&container);
     let run = ["./ocicat", "--root", "root", "run", &container.id];
     finish(without_session(&container, &run)).says("0 1000 1\n 1 100000 65536");
+}
+
+/// A container of the user's that ends by itself, and what `wait` and then `state` say of it.
+#[track_caller]
+pub(crate) fn ended(container: &Container, globals: &str) -> Value {
+    write(container);
+    let script = container.dir.join("ended");
+    let text = format!(
+        r#"set -e
+cd {dir}
+ocicat() {{ ./ocicat --root root {globals} "$@"; }}
+ocicat create {id} </dev/null >/dev/null 2>errors || {{ cat errors >&2; exit 1; }}
+./ocicat --root root {globals} wait --format json {id} >waited &
+# The wait holds a pidfd before the end can come.
+until ls -l /proc/$!/fd 2>/dev/null | grep -q pidfd; do :; done
+ocicat start {id}
+wait $!
+cat waited
+ocicat state {id} >state
+grep -q '"exitCode"' state
+ocicat delete {id}
+"#,
+        dir = container.dir.display(),
+        id = container.id,
+    );
+    std::fs::write(&script, text).unwrap();
+    finish_within(in_session(container, &script), PATIENCE).ok().json()
 }

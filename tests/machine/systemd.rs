@@ -6,16 +6,16 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
-fn unit(container: &Container) -> String {
+pub(crate) fn unit(container: &Container) -> String {
     format!("ocicat-{}.scope", container.id)
 }
 
-fn in_a_scope() -> Container {
+pub(crate) fn in_a_scope() -> Container {
     Container::new().scope("system.slice")
 }
 
 /// systemd reads all its units again, and writes what it knows.
-fn reload() {
+pub(crate) fn reload() {
     program(&["systemctl", "daemon-reload"]).ok();
 }
 
@@ -271,9 +271,8 @@ fn a_unit_of_somebody_elses_is_left_alone() {
 }
 
 /// The runtime where /run/systemd and /run/dbus are what the script makes of them.
-fn with_other_sockets(container: &Container, script: &str) -> Command {
-    container.write();
-    let inner = container.command(&["create", &container.id]);
+pub(crate) fn with_other_sockets(container: &Container, script: &str, words: &[&str]) -> Command {
+    let inner = container.command(words);
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "--propagation", "private", "sh", "-euc"])
@@ -290,7 +289,9 @@ fn with_other_sockets(container: &Container, script: &str) -> Command {
 #[ignore = "needs systemd as PID 1: conformance/vm/run"]
 fn without_a_bus_the_error_says_what_was_tried() {
     let container = in_a_scope();
-    let outcome = finish(with_other_sockets(&container, "")).fails("systemd cannot be reached");
+    container.write();
+    let create = ["create", &container.id];
+    let outcome = finish(with_other_sockets(&container, "", &create)).fails("systemd cannot be reached");
     for word in ["/run/systemd/private", "/run/dbus/system_bus_socket", "hint: is systemd running here"] {
         assert!(outcome.err.contains(word), "{word}: {outcome}");
     }
@@ -301,11 +302,13 @@ fn without_a_bus_the_error_says_what_was_tried() {
 #[ignore = "needs systemd as PID 1: conformance/vm/run"]
 fn a_bus_that_never_answers_is_given_up_within_the_deadline() {
     let container = in_a_scope();
+    container.write();
     // Somebody takes the connection and says nothing.
     let silent = UnixListener::bind(container.dir.join("silent")).unwrap();
     let at = container.dir.join("silent");
     let script = format!("ln -s {0} /run/systemd/private; ln -s {0} /run/dbus/system_bus_socket;", at.display());
-    let outcome = finish(with_other_sockets(&container, &script)).fails("systemd cannot be reached");
+    let outcome =
+        finish(with_other_sockets(&container, &script, &["create", &container.id])).fails("systemd cannot be reached");
     assert!(outcome.err.contains("D-Bus authentication at /run/systemd/private"), "{outcome}");
     assert!(outcome.err.contains("ETIMEDOUT"), "{outcome}");
     drop(silent);

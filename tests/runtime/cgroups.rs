@@ -219,3 +219,41 @@ fn an_exec_counts_against_the_limits_of_the_container() {
     let outcome = container.exec(&["sh", "-c", "for i in $(seq 30); do sleep 2 & done; echo all"]);
     assert!(!outcome.out.contains("all") || outcome.err.contains("fork"), "{outcome}");
 }
+
+#[test]
+fn the_limits_are_there_before_the_first_process_does_anything() {
+    need!(host::v1("memory") && host::v1("pids"), "needs the version 1 hierarchies of memory and pids");
+    // The hook runs when init has been born and has done nothing yet.
+    let container = Container::new();
+    let seen = container.dir.join("seen");
+    let place = |controller: &str| host::cgroup_dir(controller, &container.cgroup).unwrap().display().to_string();
+    let (memory, pids) = (place("memory"), place("pids"));
+    let script = format!(
+        "cat {memory}/memory.limit_in_bytes {pids}/pids.max {memory}/cgroup.procs {pids}/cgroup.procs > {}",
+        seen.display()
+    );
+    let container = container
+        .set("/linux/resources", json!({"memory": {"limit": 67_108_864}, "pids": {"limit": 37}}))
+        .set("/hooks/prestart/-", json!({"path": "/bin/sh", "args": ["sh", "-c", script]}));
+    container.create().ok();
+    let pid = container.pid();
+    assert_eq!(fs::read_to_string(seen).unwrap(), format!("67108864\n37\n{pid}\n{pid}\n"));
+}
+
+#[test]
+fn who_makes_the_cgroup_is_a_choice() {
+    only_ocicat!("the peers have no cgroup manager to choose but systemd");
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    for (manager, of_its_own) in [("cgroupfs", true), ("disabled", false), ("none", false)] {
+        let container = Container::new().global(&format!("--cgroup-manager={manager}")).edit(|config| {
+            config["linux"].as_object_mut().unwrap().remove("resources");
+        });
+        container.create().ok();
+        let theirs = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+        assert_eq!(theirs != own, of_its_own, "{manager}: {theirs}");
+        assert_eq!(host::cgroup_dirs(&container.cgroup).is_empty(), !of_its_own, "{manager}");
+    }
+    need!(host::limits("pids"), "needs the controller pids");
+    let limited = Container::new().global("--cgroup-manager=none").set("/linux/resources/pids", json!({"limit": 3}));
+    limited.create().fails("there are limits but no cgroup");
+}

@@ -219,3 +219,18 @@ fn wait_gives_up_when_it_was_told_to() {
     container.call(&["wait", "nobody-has-this-id"]).fails("container does not exist");
     assert_eq!(container.status(), "running");
 }
+
+#[test]
+fn a_wait_that_is_killed_harms_nobody() {
+    only_ocicat!("the peers have no wait");
+    let (container, mut go) = obedient();
+    let mut killed = Waiter::of(&container);
+    let other = Waiter::of(&container);
+    killed.child.kill().unwrap();
+    assert_eq!(code_of(&mut killed.child), 137);
+    assert_eq!(container.status(), "running");
+    go.tell("exit 8\n");
+    assert_eq!(other.says()["exitCode"], json!(8));
+    assert_eq!(container.state()["exit"]["exitCode"], json!(8));
+    container.call(&["delete", &container.id]).ok();
+}

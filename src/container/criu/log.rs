@@ -29,6 +29,10 @@ fn cause(log: &str) -> Option<String> {
 
 /// `(00.012)    7: Error (criu/files-ext.c:98): Can't dump it` → `Can't dump it (files-ext.c:98)`
 fn error(line: &str) -> Option<String> {
+    // criu (4.1) does not mark this one, and what fails for it is all that it marks.
+    if let Some(at) = line.find("Can't connect to server ").filter(|_| !line.contains("Error (")) {
+        return line.get(at..).map(|words| words.trim().to_owned());
+    }
     let (_, said) = line.split_once("Error (")?;
     let (place, words) = said.split_once("): ")?;
     let place = place.rsplit('/').next().unwrap_or(place);
@@ -60,6 +64,11 @@ mod tests {
                  (00.2)      1: Error (criu/cr-restore.c:2): 7 exited, status=1\n\
                  (00.3) Error (criu/cr-restore.c:3): Restoring FAILED.\n",
                 Some("Can't restore prio (-1) (restorer.c:1); 7 exited, status=1 (cr-restore.c:2)"),
+            ),
+            (
+                "(06.1) Connecting to server 127.0.0.1:7\n(06.2) Can't connect to server 127.0.0.1:7\n\
+                 (06.3) Error (compel/src/lib/infect.c:418): Unable to detach from 7: No such process\n",
+                Some("Can't connect to server 127.0.0.1:7; Unable to detach from 7: No such process (infect.c:418)"),
             ),
             ("(00.3) Error (criu/tty.c:1): a (b): c\n", Some("a (b): c (tty.c:1)")),
             ("cut short Error (criu/tt", None),

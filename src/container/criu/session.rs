@@ -87,6 +87,12 @@ impl Directories {
         Ok(())
     }
 
+    /// Reads the images through another mount of their directory; the log and work files stay where they were.
+    pub(in crate::container) fn read_images_through(&mut self, mount: OwnedFd) {
+        let images = std::mem::replace(&mut self.images, mount);
+        self.work.get_or_insert(images);
+    }
+
     fn log_directory(&self) -> &OwnedFd {
         self.work.as_ref().unwrap_or(&self.images)
     }
