@@ -274,6 +274,8 @@ mod tests {
             error,
             format!("D-Bus authentication at {}: receive: connection timed out (ETIMEDOUT)", path.display())
         );
+        // A child that another test forks at this moment may have the socket too: closing it would not be enough.
+        rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
         drop(listener);
         let error = format!("{:#}", Connection::open(&path, false, Duration::from_millis(50)).unwrap_err());
         assert_eq!(error, format!("connect {}: connection refused (ECONNREFUSED)", path.display()));
