@@ -14,6 +14,7 @@ mod process;
 mod resources;
 mod seccomp;
 mod starter;
+pub mod unknown;
 
 pub use linux::*;
 pub use process::*;
