@@ -25,6 +25,8 @@ pub struct Host {
     pub euid: u32,
     /// Effective gid of the runtime.
     pub egid: u32,
+    /// The runtime has CAP_SYS_ADMIN: it may make namespaces of every kind and mount (capabilities(7)).
+    pub may_administer: bool,
     /// The runtime itself is inside a user namespace that is not the initial one.
     pub in_user_namespace: bool,
     /// Layout of /sys/fs/cgroup.
@@ -50,6 +52,7 @@ impl Host {
         Host {
             euid: rustix::process::geteuid().as_raw(),
             egid: rustix::process::getegid().as_raw(),
+            may_administer: may_administer(),
             in_user_namespace: sys::proc::in_user_namespace(),
             cgroup: cgroup_mode(&cgroup_root),
             cgroup_root,
@@ -66,6 +69,7 @@ impl Host {
         Host {
             euid: 0,
             egid: 0,
+            may_administer: true,
             in_user_namespace: false,
             cgroup: CgroupMode::V2,
             cgroup_root: PathBuf::from("/sys/fs/cgroup"),
@@ -81,6 +85,11 @@ impl Host {
     pub fn rootless(&self) -> bool {
         self.euid != 0 || self.in_user_namespace
     }
+}
+
+fn may_administer() -> bool {
+    const CAP_SYS_ADMIN: u32 = 21;
+    sys::credentials::capabilities().is_ok_and(|own| own.effective & (1 << CAP_SYS_ADMIN) != 0)
 }
 
 fn cgroup_mode(root: &std::path::Path) -> CgroupMode {

@@ -66,11 +66,7 @@ fn a_file_that_is_no_config_is_refused() {
         ),
         ("trailing comma", |c| text(c, "{\"hostname\": \"a\",}"), "config.json: trailing comma at line 1 column 18"),
         ("more behind it", |c| text(c, "{} {}"), "config.json: trailing characters at line 1 column 4"),
-        (
-            "a list",
-            |c| text(c, "7"),
-            "config.json: invalid type: integer `7`, expected struct Config at line 1 column 1",
-        ),
+        ("a list", |c| text(c, "7"), "config.json: expected an object, found 7 at line 1 column 1"),
         (
             "a field twice",
             |c| text(c, "{\"hostname\": \"a\", \"hostname\": \"b\"}"),
@@ -79,22 +75,37 @@ fn a_file_that_is_no_config_is_refused() {
         (
             "a uid in words",
             |c| text(c, "{\"process\": {\"user\": {\"uid\": \"root\"}}}"),
-            "config.json: process.user.uid: invalid type: string \"root\", expected u32 at line 1 column 35",
+            "config.json: process.user.uid: expected a whole number from 0 to 4294967295, found \"root\" at line 1 column 35",
         ),
         (
             "a negative uid",
             |c| text(c, "{\"process\": {\"user\": {\"uid\": -1}}}"),
-            "config.json: process.user.uid: invalid value: integer `-1`, expected u32 at line 1 column 31",
+            "config.json: process.user.uid: expected a whole number from 0 to 4294967295, found -1 at line 1 column 31",
         ),
         (
             "options that are no list",
             |c| text(c, "{\"mounts\": [{\"destination\": \"/a\", \"options\": \"ro\"}]}"),
-            "config.json: mounts[0].options: invalid type: string \"ro\", expected a sequence at line 1 column 49",
+            "config.json: mounts[0].options: expected an array, found \"ro\" at line 1 column 49",
         ),
         (
             "a sysctl that is a number",
             |c| text(c, "{\"linux\": {\"sysctl\": {\"net.core.somaxconn\": 7}}}"),
-            "config.json: linux.sysctl.net.core.somaxconn: invalid type: integer `7`, expected a string at line 1 column 45",
+            "config.json: linux.sysctl.net.core.somaxconn: expected a string, found 7 at line 1 column 45",
+        ),
+        (
+            "limits as a list",
+            |c| text(c, r#"{"linux": {"resources": {"memory": []}}}"#),
+            "config.json: linux.resources.memory: expected an object, found an array at line 1 column 37",
+        ),
+        (
+            "capabilities as a list",
+            |c| text(c, r#"{"process": {"capabilities": [["CAP_SYS_ADMIN"]]}}"#),
+            "config.json: process.capabilities: expected an object, found an array at line 1 column 30",
+        ),
+        (
+            "a user as a list",
+            |c| text(c, r#"{"process": {"user": [1000, 1000]}}"#),
+            "config.json: process.user: expected an object, found an array at line 1 column 22",
         ),
         (
             "nesting without end",

@@ -12,7 +12,8 @@ pub(super) const COMMAND: Command = Command {
     name: "check",
     about: "Tells everything that is wrong with a config.json",
     details: "One line a problem, with the section of the specification that says so. `create` stops at the first of them. When \
-              there is none, what this host cannot do is told.",
+              there is none, what this host cannot do is told. A note is no problem: names that nothing is known \
+              of, and what would be left out.",
     positionals: Positionals::NONE,
     flags: &[BUNDLE],
     examples: &[("check", "the config.json of this directory"), ("check --bundle ./web", "that of ./web")],
@@ -22,12 +23,13 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let bundle: PathBuf = invocation.given.owned("bundle").unwrap_or_else(|| PathBuf::from("."));
-    let problems = container::check(&invocation.runtime()?, &bundle)?;
+    let container::Checked { problems, notes } =
+        container::check(&invocation.globals.runtime_without_state(), &bundle)?;
+    let problem_lines = problems.iter().map(|problem| format!("{problem} ({})\n", problem.section));
+    output::text(&problem_lines.chain(notes.iter().map(|note| format!("note: {note}\n"))).collect::<String>())?;
     if problems.is_empty() {
         return Ok(Ended::Done);
     }
-    let lines: Vec<String> = problems.iter().map(|p| format!("{p} ({})\n", p.section)).collect();
-    output::text(&lines.concat())?;
     bail!("{} in {}", counted(problems.len()), bundle.join("config.json").display())
 }
 

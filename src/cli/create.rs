@@ -41,7 +41,8 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let request = request(&invocation.given)?;
-    container::create(&invocation.runtime()?, &request)?;
+    let warnings = container::create(&invocation.runtime()?, &request)?;
+    super::log::warnings(&invocation.globals, &warnings);
     Ok(Ended::Done)
 }
 

@@ -22,8 +22,6 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let warnings = container::delete(&invocation.runtime()?, invocation.id(), invocation.given.is("force"))?;
-    if !warnings.is_empty() {
-        super::log::warning(&invocation.globals, &warnings.join("; "));
-    }
+    super::log::warnings(&invocation.globals, &warnings);
     Ok(Ended::Done)
 }

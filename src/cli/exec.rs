@@ -44,7 +44,8 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let request = request(&invocation.given).context("exec failed")?;
-    let code = container::exec(&invocation.runtime()?, &request).context("exec failed")?;
+    let warn = |warnings: &[String]| super::log::warnings(&invocation.globals, warnings);
+    let code = container::exec(&invocation.runtime()?, &request, &warn).context("exec failed")?;
     Ok(Ended::Program(code))
 }
 

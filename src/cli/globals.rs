@@ -107,12 +107,21 @@ impl Globals {
     /// # Errors
     /// There is no place for the state of containers.
     pub fn runtime(&self) -> Result<Runtime> {
-        let host = Host { may_lack_cgroup: self.rootless, ..Host::read() };
+        let host = self.host();
         let root = match &self.root {
             Some(root) => root.clone(),
             None => default_root(&host, std::env::var("XDG_RUNTIME_DIR").ok())?,
         };
         Ok(Runtime { root, cgroup_manager: self.cgroup_manager, host })
+    }
+
+    /// The same for a command that touches no state of containers, and so needs no place for it.
+    pub fn runtime_without_state(&self) -> Runtime {
+        Runtime { root: PathBuf::new(), cgroup_manager: self.cgroup_manager, host: self.host() }
+    }
+
+    fn host(&self) -> Host {
+        Host { may_lack_cgroup: self.rootless, ..Host::read() }
     }
 }
 

@@ -30,12 +30,11 @@ pub(super) fn failure(globals: &Globals, error: &anyhow::Error) {
     }
 }
 
-/// Tells in the log file what went wrong in a call that succeeds; standard error stays silent, it is the container's own.
-pub(super) fn warning(globals: &Globals, message: &str) {
-    if let Some(path) = &globals.log {
-        let line = entry(globals.log_format, "warning", &one_line(message), &clock::now_rfc3339(), &[]);
-        // The call has succeeded: there is nothing else to say it to.
-        drop(append(path, &line));
+/// Tells in the log file what went wrong in a call that succeeds, one entry each; standard error stays silent, it is the
+/// container's own, unless `--debug` asks for words. A call that fails tells its error alone.
+pub(super) fn warnings(globals: &Globals, messages: &[String]) {
+    for message in messages {
+        more(globals, "warning", message);
     }
 }
 
@@ -44,12 +43,16 @@ pub(super) fn debug(globals: &Globals, message: impl FnOnce() -> String) {
     if !globals.debug {
         return;
     }
-    let line = entry(globals.log_format, "debug", &one_line(&message()), &clock::now_rfc3339(), &[]);
+    more(globals, "debug", &message());
+}
+
+fn more(globals: &Globals, level: &str, message: &str) {
+    let line = entry(globals.log_format, level, &one_line(message), &clock::now_rfc3339(), &[]);
     match (&globals.log, globals.log_format) {
-        // The failure of the call itself will say that the log cannot be written.
+        // The failure of the call itself will say that the log cannot be written; a call that succeeds has nobody else to tell.
         (Some(path), _) => drop(append(path, &line)),
-        (None, Format::Text) => to_stderr(&line),
-        (None, Format::Json) => {}
+        (None, Format::Text) if globals.debug => to_stderr(&line),
+        (None, _) => {}
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) const COMMAND: Command = Command {
     name: "plan",
     about: "Prints what create and start would do on this host, one line a step in order, without doing it",
     details: "cgroups and their limits first, then namespaces, mounts, hooks, and what the process becomes. With --format json it is \
-              an array of the lines. What the specification or this host refuses is an error as it would be with create.",
+              an array of the lines. The last lines are notes: what config.json asks for and would not get. What the specification or this host refuses is an error as it would be with create.",
     positionals: Positionals { required: &[], optional: Some("container-id"), rest: None },
     flags: &[
         BUNDLE,
@@ -41,7 +41,9 @@ fn run(invocation: &Invocation) -> Result<Ended> {
         preserve_fds: given.number("preserve-fds")?.unwrap_or(0),
         ..Create::default()
     };
-    let steps = container::plan(&invocation.runtime()?, &request)?;
+    let planned = container::plan(&invocation.globals.runtime_without_state(), &request)?;
+    let notes = planned.notes.iter().map(|note| format!("note: {note}"));
+    let steps: Vec<String> = planned.steps.into_iter().chain(notes).collect();
     if json {
         output::json(&steps)?;
     } else {

@@ -39,7 +39,8 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let request = request(&invocation.given)?;
-    Ok(Ended::Program(container::run(&invocation.runtime()?, &request)?))
+    let warn = |warnings: &[String]| super::log::warnings(&invocation.globals, warnings);
+    Ok(Ended::Program(container::run(&invocation.runtime()?, &request, &warn)?))
 }
 
 fn request(given: &Given) -> Result<Run> {

@@ -1,6 +1,6 @@
 //! `ocicat update`: change the limits of a running container.
 
-use super::arguments::{Given, number};
+use super::arguments::Given;
 use super::command::{Command, Flag, Positionals};
 use super::{Ended, Invocation};
 use crate::config::{BlockIo, Cpu, Memory, Pids, Resources};
@@ -100,12 +100,12 @@ fn unless_empty<T: Default + PartialEq>(value: T) -> Option<T> {
 /// A size in bytes with one of the suffixes of 1024, as Docker's RAMInBytes reads it: `512m`, `1.5GiB`, `-1`.
 fn size(given: &Given, long: &str) -> Result<Option<i64>> {
     let Some(text) = given.value(long).filter(|v| !v.is_empty()) else { return Ok(None) };
+    let wrong = || anyhow!("invalid value {text:?} for flag -{long}: must be a size like 512m, or -1");
     let lower = text.to_ascii_lowercase();
     let amount = lower.strip_suffix("ib").or_else(|| lower.strip_suffix('b')).unwrap_or(&lower);
     let power = amount.chars().last().and_then(|c| "kmgtp".find(c)).map(|at| at as i32 + 1);
-    let Some(power) = power else { return number(long, amount.trim_end()).map(Some) };
+    let Some(power) = power else { return amount.trim_end().parse().map(Some).map_err(|_| wrong()) };
     let digits = amount.get(..amount.len() - 1).unwrap_or_default().trim_end();
-    let wrong = || anyhow!("invalid value {text:?} for flag -{long}: must be a size like 512m");
     let amount: f64 = digits.parse().map_err(|_| wrong())?;
     let bytes = amount * 1024_f64.powi(power);
     if !(0.0..9.2e18).contains(&bytes) { Err(wrong()) } else { Ok(Some(bytes as i64)) }
@@ -150,8 +150,17 @@ mod tests {
 
     #[test]
     fn wrong_numbers_are_refused() {
-        for line in ["--memory lots web", "--memory 9e m web", "--pids-limit many web", "--cpu-share -1 web"] {
-            assert!(of(line).is_err(), "{line}");
+        let size = |text| format!("invalid value {text:?} for flag -memory: must be a size like 512m, or -1");
+        let number = |flag, text| format!("invalid value {text:?} for flag -{flag}: not a number of the right size");
+        for (line, expected) in [
+            ("--memory lots web", size("lots")),
+            ("--memory abc web", size("abc")),
+            ("--memory 9em web", size("9em")),
+            ("--memory -2m web", size("-2m")),
+            ("--pids-limit many web", number("pids-limit", "many")),
+            ("--cpu-share -1 web", number("cpu-share", "-1")),
+        ] {
+            assert_eq!(of(line).unwrap_err().to_string(), expected, "{line}");
         }
     }
 }

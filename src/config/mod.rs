@@ -7,11 +7,14 @@
 
 #![allow(missing_docs, reason = "the fields carry the spec's names and the spec documents them")]
 
+pub mod json;
 mod linux;
+mod objects;
 mod process;
 mod resources;
 mod seccomp;
 mod starter;
+pub mod unknown;
 
 pub use linux::*;
 pub use process::*;

@@ -1,28 +1,44 @@
 //! `check`: everything that is wrong with a bundle, without making anything.
 
-use super::Runtime;
+use super::{Runtime, warnings};
 use crate::config::Config;
 use crate::spec;
 pub use crate::spec::check::Problem;
+use crate::sys::files;
 use anyhow::{Context, Result};
 use std::path::Path;
+
+/// What there is to say about a bundle.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// What `create` refuses.
+    pub problems: Vec<Problem>,
+    /// What `create` leaves out without a word on standard error, or may be a slip.
+    pub notes: Vec<String>,
+}
 
 /// Reads the config.json of a bundle and tells every rule of the specification that it breaks; when there is none, the
 /// first thing that this host cannot do.
 ///
 /// # Errors
 /// The file cannot be read or is no config.json.
-pub fn check(runtime: &Runtime, bundle: &Path) -> Result<Vec<Problem>> {
-    let bundle = std::path::absolute(bundle).context("bundle")?;
-    let (config, _) = spec::read::config(&bundle)?;
-    let mut problems = spec::check::problems(&config, &runtime.host);
-    if problems.is_empty() {
-        problems.extend(planned(runtime, &config, &bundle));
+pub fn check(runtime: &Runtime, bundle: &Path) -> Result<Checked> {
+    let bundle = files::absolute(bundle).context("--bundle")?;
+    let (config, raw) = spec::read::config(&bundle)?;
+    let problems = spec::check::problems(&config, &runtime.host);
+    let mut checked = Checked { problems, notes: spec::notes::notes(&config, &raw) };
+    if checked.problems.is_empty() {
+        match planned(runtime, &config, &bundle) {
+            Ok(plan) => {
+                checked.notes.extend(plan.init.process.iter().flat_map(|process| warnings::of(process, &config)))
+            }
+            Err(problem) => checked.problems.push(problem),
+        }
     }
-    Ok(problems)
+    Ok(checked)
 }
 
-fn planned(runtime: &Runtime, config: &Config, bundle: &Path) -> Option<Problem> {
+fn planned(runtime: &Runtime, config: &Config, bundle: &Path) -> Result<spec::plan::Plan, Problem> {
     let request = spec::plan::Request {
         config,
         host: &runtime.host,
@@ -34,8 +50,10 @@ fn planned(runtime: &Runtime, config: &Config, bundle: &Path) -> Option<Problem>
         preserve_fds: 0,
         variable: &|name| std::env::var(name).ok(),
     };
-    let refusal = format!("{:#}", spec::plan::plan(&request).err()?);
-    let refusal = refusal.strip_prefix("config.json: ").unwrap_or(&refusal);
-    let (place, message) = refusal.split_once(": ").unwrap_or(("config.json", refusal));
-    Some(Problem { place: place.to_owned(), message: message.to_owned(), section: "on this host" })
+    spec::plan::plan(&request).map_err(|error| {
+        let refusal = format!("{error:#}");
+        let refusal = refusal.strip_prefix("config.json: ").unwrap_or(&refusal);
+        let (place, message) = refusal.split_once(": ").unwrap_or(("config.json", refusal));
+        Problem { place: place.to_owned(), message: message.to_owned(), section: "on this host" }
+    })
 }

@@ -5,7 +5,7 @@ use super::record::{Amendment, Identity, Record, boot_id, pid_namespace};
 use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::undo::Undo;
-use super::{ContainerId, Create, Runtime, poststop, streams};
+use super::{ContainerId, Create, Runtime, poststop, streams, warnings};
 use crate::cgroups;
 use crate::config::Config;
 use crate::process::handshake::Gone;
@@ -18,12 +18,12 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Makes a container and leaves it waiting for `start`.
+/// Makes a container and leaves it waiting for `start`; answers with warnings: what of config.json could not be granted.
 ///
 /// # Errors
 /// What is wrong, and where; nothing is left behind.
-pub fn create(runtime: &Runtime, request: &Create) -> Result<()> {
-    make(runtime, request, Mode::Wait).map(drop)
+pub fn create(runtime: &Runtime, request: &Create) -> Result<Vec<String>> {
+    make(runtime, request, Mode::Wait).map(|made| made.warnings)
 }
 
 /// What happens once everything is set up.
@@ -46,6 +46,8 @@ pub(super) struct Made {
     pub(super) spawned: spawn::Spawned,
     /// Master of the terminal, when this process is to relay it.
     pub(super) terminal: Option<OwnedFd>,
+    /// What could not be granted.
+    pub(super) warnings: Vec<String>,
 }
 
 /// A bundle that was read and checked, and what is to be done with it.
@@ -76,7 +78,7 @@ pub(super) fn planned_if(
     then: impl FnOnce(&Config) -> Result<()>,
 ) -> Result<Planned> {
     let id: ContainerId = request.id.parse()?;
-    let bundle = std::path::absolute(&request.bundle).context("bundle")?;
+    let bundle = files::absolute(&request.bundle).context("--bundle")?;
     let (config, raw) = spec::read::config(&bundle)?;
     spec::check::check(&config, &runtime.host)?;
     then(&config)?;
@@ -121,7 +123,8 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
     match bring_up(&attempt, &record, &mut undo) {
         Ok((record, spawned, terminal)) => {
             undo.keep();
-            Ok(Made { directory, record, config, spawned, terminal })
+            let warnings = plan.init.process.as_ref().map(|process| warnings::of(process, &config)).unwrap_or_default();
+            Ok(Made { directory, record, config, spawned, terminal, warnings })
         }
         Err(error) => {
             drop(undo);

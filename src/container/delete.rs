@@ -94,15 +94,16 @@ pub(super) fn destroy_again(found: &Found) -> Result<Vec<String>> {
 }
 
 /// The same for a container of this very process: nothing of it needs to be read again.
-pub(super) fn destroy_made(made: &Made) {
-    destroy_own(&made.record, &made.directory, &made.config);
+pub(super) fn destroy_made(made: &Made) -> Vec<String> {
+    destroy_own(&made.record, &made.directory, &made.config)
 }
 
 /// The same for one whose lock was given away meanwhile.
-pub(super) fn destroy_own(record: &Record, directory: &Directory, config: &Config) {
+pub(super) fn destroy_own(record: &Record, directory: &Directory, config: &Config) -> Vec<String> {
     if directory.lock().is_ok() && directory.exists() {
-        let _ = take_back(record, directory, Some(config));
+        return take_back(record, directory, Some(config)).unwrap_or_default();
     }
+    Vec::new()
 }
 
 fn take_back(record: &Record, directory: &Directory, config: Option<&Config>) -> Result<Vec<String>> {

@@ -5,22 +5,23 @@ use super::exposed;
 use super::find::{self, Found};
 use super::status::{self, State, Status};
 use super::store;
-use super::{Exec, Runtime};
+use super::{Exec, Runtime, warnings};
 use crate::cgroups;
 use crate::config::{Capabilities, Config, Process, User};
 use crate::namespaces::Kind;
 use crate::process::{console_socket, failure, handshake, join, plan, signals, spawn};
 use crate::sys::{self, Errno, files, own_program, pidfd};
 use crate::{seccomp, spec};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::OFlags;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Runs a process in a container; answers with its exit code, or 0 when it is detached.
+/// Runs a process in a container; answers with its exit code, or 0 when it is detached. `warn` hears what could not be granted,
+/// once the program runs.
 ///
 /// # Errors
 /// The container does not run, or the process cannot be made.
-pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
+pub fn exec(runtime: &Runtime, request: &Exec, warn: &dyn Fn(&[String])) -> Result<i32> {
     let found = find::look(runtime, &request.id)?;
     match found.status {
         Status::Running | Status::Created => {}
@@ -65,6 +66,7 @@ pub fn exec(runtime: &Runtime, request: &Exec) -> Result<i32> {
         end(&spawned.child.pidfd);
         return Err(failure::translate(&process, error));
     }
+    warn(&warnings::of(&plan, &config));
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal };
     Ok(supervisor.supervise(&spawned.child.pidfd, spawned.child.pid, options)?.code())
@@ -139,7 +141,9 @@ fn process(config: &Config, request: &Exec) -> Result<Process> {
 /// `UID[:GID]`: numbers only, whole, never wrapped (CVE-2026-30892); a group that is not given is 0.
 fn set_user(user: &mut User, text: &str) -> Result<()> {
     let (uid, gid) = text.split_once(':').unwrap_or((text, "0"));
-    let number = |part: &str| part.parse::<u32>().with_context(|| format!("--user {text}: {part:?} is no id"));
+    let number = |part: &str| {
+        part.parse::<u32>().map_err(|_| anyhow!("--user {text}: {part:?} is no number from 0 to 4294967294"))
+    };
     (user.uid, user.gid) = (number(uid)?, number(gid)?);
     Ok(())
 }

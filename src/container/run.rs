@@ -7,11 +7,12 @@ use super::{Run, Runtime, delete, start};
 use crate::process::{failure, signals};
 use anyhow::{Result, anyhow};
 
-/// Runs a container; answers with its exit code, or 0 when it is detached.
+/// Runs a container; answers with its exit code, or 0 when it is detached. `warn` hears what could not be granted once the
+/// program runs, and which poststop hooks failed (runtime.md, "Lifecycle", 13).
 ///
 /// # Errors
 /// As `create` and `start`; the container is gone then.
-pub fn run(runtime: &Runtime, request: &Run) -> Result<i32> {
+pub fn run(runtime: &Runtime, request: &Run, warn: &dyn Fn(&[String])) -> Result<i32> {
     let mode = if request.detach { Mode::Detached } else { Mode::Foreground };
     let supervisor = match mode {
         Mode::Foreground => Some(signals::Supervisor::prepare(!request.no_subreaper)?),
@@ -23,12 +24,13 @@ pub fn run(runtime: &Runtime, request: &Run) -> Result<i32> {
         delete::destroy_made(&made);
         return Err(error);
     }
+    warn(&made.warnings);
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal };
     let ended = supervisor.supervise(&made.spawned.child.pidfd, made.spawned.child.pid, options);
     match &ended {
         Ok(ended) if request.keep => Exit::now(&made.record, Some(*ended)).keep(&made.directory),
-        _ => delete::destroy_made(&made),
+        _ => warn(&delete::destroy_made(&made)),
     }
     Ok(ended?.code())
 }

@@ -2,7 +2,7 @@
 //!
 //! Unknown properties are kept, so that a commit writes back what it did not understand; `null` stands for "not given".
 
-use crate::config::nullable;
+use crate::config::{json, nullable};
 use crate::image::digest::Digest;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -114,13 +114,7 @@ pub struct History {
 impl ImageConfiguration {
     /// Reads a config from exactly the bytes that were verified.
     pub fn parse(bytes: &[u8]) -> Result<ImageConfiguration> {
-        let mut json = serde_json::Deserializer::from_slice(bytes);
-        let read: Result<ImageConfiguration, _> = serde_path_to_error::deserialize(&mut json);
-        let image = read.map_err(|error| {
-            let path = error.path().to_string();
-            anyhow::anyhow!("image config: {path}: {}", error.into_inner())
-        })?;
-        json.end().context("image config")?;
+        let image: ImageConfiguration = json::parse(bytes).context("image config")?;
         if image.rootfs.kind != "layers" {
             bail!("image config: rootfs.type is {:?}, not \"layers\"", image.rootfs.kind);
         }

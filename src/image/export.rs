@@ -1,5 +1,6 @@
 //! An image as files, for other tools: an OCI layout, a tar file of one, or what `docker load` reads.
 
+use crate::config::json;
 use crate::image::archive::{Sink, uncompressed};
 use crate::image::import::{FULL_NAME, REF_NAME, blob};
 use crate::image::manifest::{Descriptor, Index, LIMIT, layer_compression, media};
@@ -54,7 +55,7 @@ fn known_images(target: &Path) -> Result<Vec<Descriptor>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let index: Index = serde_json::from_slice(&files::read(&path, LIMIT as usize)?).context("index.json")?;
+    let index: Index = json::parse(&files::read(&path, LIMIT as usize)?).context("index.json")?;
     Ok(index.manifests)
 }
 

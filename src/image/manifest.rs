@@ -3,6 +3,7 @@
 //! A document is parsed from exactly the bytes whose digest was verified. One that could be read as a manifest and as an
 //! index is refused (CVE-2021-41190), and so is one whose `mediaType` contradicts the Content-Type it came with.
 
+use crate::config::json;
 use crate::registry::Digest;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -188,21 +189,12 @@ pub fn parse(bytes: &[u8], media_type: Option<&str>) -> anyhow::Result<Document>
     if bytes.len() as u64 > LIMIT {
         bail!("document of {} bytes: the limit is {LIMIT}", bytes.len());
     }
-    let shape: Shape = serde_json::from_slice(bytes).context("document")?;
+    let shape: Shape = json::parse(bytes).context("document")?;
     let is_index = shape.is_index(media_type)?;
     Ok(if is_index {
-        Document::Index(parse_as(bytes, "index")?)
+        Document::Index(json::parse(bytes).context("index")?)
     } else {
-        let manifest: Manifest = parse_as(bytes, "manifest")?;
-        Document::Manifest(manifest)
-    })
-}
-
-fn parse_as<'de, T: Deserialize<'de>>(bytes: &'de [u8], what: &str) -> anyhow::Result<T> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        anyhow::anyhow!("{what}: {path}: {}", error.into_inner())
+        Document::Manifest(json::parse(bytes).context("manifest")?)
     })
 }
 
@@ -283,6 +275,7 @@ mod tests {
         let typed = format!(r#"{{"schemaVersion":2,"mediaType":"{}","config":{d},"layers":[]}}"#, media::INDEX);
         let docker =
             format!(r#"{{"schemaVersion":2,"mediaType":"{}","config":{d},"layers":[]}}"#, media::DOCKER_MANIFEST);
+        let listed = format!(r#"{{"schemaVersion":2,"config":["x","sha256:{}",1],"layers":[]}}"#, "0".repeat(64));
         let bad = manifest.replacen("sha256:", "sha256:../", 1);
         for (text, media_type, reason) in [
             (both.as_str(), None, "CVE-2021-41190"),
@@ -293,7 +286,8 @@ mod tests {
             (r#"{"schemaVersion":2}"#, None, "neither"),
             (r#"{"schemaVersion":1,"fsLayers":[]}"#, None, "schema 1"),
             (r#"{"manifests":[]}"#, None, "schemaVersion is missing"),
-            ("[]", None, "document"),
+            ("[]", None, "document: expected an object, found an array"),
+            (&listed, None, "manifest: config: expected an object, found an array"),
             (&bad, None, "config.digest"),
         ] {
             let error = format!("{:#}", parse(text.as_bytes(), media_type).unwrap_err());

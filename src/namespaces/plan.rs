@@ -98,6 +98,12 @@ pub struct Plan {
 
 /// Plans the namespaces of a container.
 pub fn plan(config: &Config, host: &Host) -> Result<Plan> {
+    let listed = config.linux.as_ref().map(|linux| linux.namespaces.as_slice()).unwrap_or_default();
+    if !host.may_administer && !listed.iter().any(|namespace| namespace.kind == "user") {
+        bail!(
+            "linux.namespaces: without CAP_SYS_ADMIN a container needs a user namespace; hint: ocicat spec --rootless writes such a config.json"
+        );
+    }
     let Some(linux) = &config.linux else { return Ok(Plan::default()) };
     let mut plan = Plan::default();
     let mut joins = Vec::new();
@@ -227,5 +233,18 @@ mod tests {
         for (linux, expected) in table {
             assert_eq!(planned(&linux, Host::modern()), expected, "{linux}");
         }
+    }
+
+    #[test]
+    fn without_privileges_a_user_namespace_is_needed() {
+        let user = || Host { euid: 1000, may_administer: false, ..Host::modern() };
+        let refusal =
+            "linux.namespaces: without CAP_SYS_ADMIN a container needs a user namespace; hint: ocicat spec --rootless";
+        for linux in ["{}", r#"{"namespaces": [{"type": "mount"}, {"type": "pid"}]}"#] {
+            assert!(planned(linux, user()).starts_with(refusal), "{linux}");
+            assert!(planned(linux, Host { may_administer: true, ..user() }).starts_with("init: clone"), "{linux}");
+        }
+        let joined = r#"{"namespaces": [{"type": "user", "path": "/u"}]}"#;
+        assert!(planned(joined, user()).starts_with("helper: clone"));
     }
 }

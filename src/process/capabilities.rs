@@ -22,7 +22,7 @@ pub struct Plan {
     pub permitted: u64,
     /// Given to programs without file capabilities; needs permitted and inheritable.
     pub ambient: u64,
-    /// Names that no kernel we know has.
+    /// Names that no kernel we know has, and what one set asks for that another one rules out.
     pub warnings: Vec<String>,
 }
 
@@ -43,11 +43,28 @@ pub fn plan(asked: Option<&Capabilities>, added: &[String]) -> Plan {
         ambient: set(&asked.ambient),
         warnings: Vec::new(),
     };
-    if plan.inheritable != 0 {
-        plan.ambient |= extra;
-    }
+    plan.ambient |= extra & plan.inheritable;
+    // The kernel would refuse the whole call (capset(2), PR_CAP_AMBIENT_RAISE): a warning instead (config.md, "Capabilities").
+    let mut within = |set: &str, mask: u64, limit: u64, why: &str| {
+        if mask & !limit != 0 {
+            warnings.push(format!("process.capabilities.{set}: {} is left out: {why}", list(mask & !limit)));
+        }
+        mask & limit
+    };
+    plan.effective = within("effective", plan.effective, plan.permitted, "it is not permitted");
+    let both = plan.permitted & plan.inheritable;
+    plan.ambient = within("ambient", plan.ambient, both, "it is not both permitted and inheritable");
     plan.warnings = warnings;
     plan
+}
+
+/// Tells what this process cannot grant: what its kernel does not know, and outside of a user namespace what it lacks itself.
+pub fn beyond_reach(plan: &Plan, user_namespace: bool) -> Option<String> {
+    let known = (0..64).filter(|number| credentials::bounding_holds(*number).is_some());
+    let known = known.fold(0, |mask, number| mask | 1_u64 << number);
+    let own = if user_namespace { u64::MAX } else { credentials::capabilities().map_or(u64::MAX, |own| own.permitted) };
+    let missing = plan.permitted & !(known & own);
+    (missing != 0).then(|| format!("process.capabilities: {} cannot be granted", list(missing)))
 }
 
 fn mask(names: &[String], warnings: &mut Vec<String>) -> u64 {
@@ -239,7 +256,19 @@ mod tests {
             (
                 r#"{"inheritable": ["CAP_KILL"]}"#,
                 &["NET_RAW"],
-                "bounding CAP_NET_RAW; effective CAP_NET_RAW; permitted CAP_NET_RAW; inheritable CAP_KILL; ambient CAP_NET_RAW; []",
+                "bounding CAP_NET_RAW; effective CAP_NET_RAW; permitted CAP_NET_RAW; inheritable CAP_KILL; ambient none; []",
+            ),
+            (
+                r#"{"inheritable": ["CAP_NET_RAW"]}"#,
+                &["NET_RAW"],
+                "bounding CAP_NET_RAW; effective CAP_NET_RAW; permitted CAP_NET_RAW; inheritable CAP_NET_RAW; ambient CAP_NET_RAW; []",
+            ),
+            (
+                r#"{"effective": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL"], "ambient": ["CAP_KILL"]}"#,
+                &[],
+                "bounding none; effective CAP_KILL; permitted CAP_KILL; inheritable none; ambient none; \
+                 [\"process.capabilities.effective: CAP_CHOWN is left out: it is not permitted\", \
+                 \"process.capabilities.ambient: CAP_KILL is left out: it is not both permitted and inheritable\"]",
             ),
         ];
         for (sets, added, expected) in rows {
@@ -283,11 +312,7 @@ mod tests {
             (three, 0, "CAP_CHOWN,CAP_KILL CAP_KILL CAP_KILL none none []"),
             (three, 1000, "CAP_CHOWN,CAP_KILL CAP_KILL CAP_KILL none none []"),
             (ambient, 1000, "CAP_KILL CAP_KILL CAP_KILL CAP_KILL CAP_KILL []"),
-            (
-                lonely,
-                1000,
-                "CAP_KILL none CAP_KILL none none [\"process.capabilities: CAP_KILL cannot be made ambient\"]",
-            ),
+            (lonely, 1000, "CAP_KILL none CAP_KILL none none []"),
         ];
         for (json, uid, expected) in rows {
             assert_eq!(applied(json, uid), expected, "{json} as {uid}");

@@ -3,6 +3,7 @@
 //! `plan` reads the JSON and asks the host's ABI version; `prepare` opens the paths inside the container and makes the
 //! ruleset, while errors can still be told by `create`; `restrict` is the last step but one, before the seccomp filter.
 
+use crate::config::json;
 use crate::host::Host;
 use crate::sys;
 use crate::sys::landlock::Governed;
@@ -101,9 +102,7 @@ pub fn plan(annotations: &BTreeMap<String, String>, host: &Host) -> Result<Optio
 }
 
 fn read(text: &str, host: &Host) -> Result<Option<Plan>> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let written: Written = serde_path_to_error::deserialize(&mut json)?;
-    json.end()?;
+    let written: Written = json::parse(text.as_bytes())?;
     let meant = written.abi.unwrap_or(USUAL);
     if meant == 0 || written.abi.is_some_and(|abi| abi as usize > LINUX.len()) {
         bail!("abi: {meant} is none of the known versions, 1 to {}", LINUX.len());
@@ -275,7 +274,7 @@ mod tests {
     fn what_cannot_be_granted_is_refused_with_its_place() {
         let cases = [
             ("{}", 7, "neither paths nor ports nor scopes are given"),
-            ("[]", 7, "neither paths nor ports nor scopes are given"),
+            ("[]", 7, "expected an object, found an array at line 1 column 2"),
             (
                 r#"{"path":[]}"#,
                 7,

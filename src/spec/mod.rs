@@ -2,5 +2,6 @@
 
 pub mod check;
 pub mod features;
+pub mod notes;
 pub mod plan;
 pub mod read;

@@ -1,13 +1,10 @@
 //! Reads `config.json` and `process.json`, so that every error names the file, the field and the line.
-//!
-//! The fast path is one pass of serde_json. Only when it fails are the bytes parsed once more with a parser that
-//! remembers where it is: the price of a good message is paid by those who need it.
 
+pub use crate::config::json::parse;
 use crate::config::{Config, Process, Resources};
 use crate::sys::{Asked, files, reach};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use rustix::fs::{FileType, OFlags};
-use serde::de::DeserializeOwned;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -50,34 +47,6 @@ pub fn resources(path: &Path) -> Result<Resources> {
     parse(&bytes).with_context(name)
 }
 
-/// Parses a whole document; an error names the field, what was wrong with it, and where.
-///
-/// # Errors
-/// `process.user.uid: invalid type: string "root", expected u32 at line 7 column 12`
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|first| {
-        let parser = &mut serde_json::Deserializer::from_slice(bytes);
-        match serde_path_to_error::deserialize::<_, T>(parser) {
-            Err(placed) if has_place(placed.path()) => anyhow!("{}: {}", placed.path(), words(placed.inner())),
-            _ => anyhow!(words(&first)),
-        }
-    })
-}
-
-fn has_place(path: &serde_path_to_error::Path) -> bool {
-    !matches!(path.to_string().as_str(), "." | "?" | "")
-}
-
-/// serde_json's words begin with a capital for its own syntax errors; ours are all small.
-fn words(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) if !text.starts_with("EOF") => first.to_lowercase().collect::<String>() + letters.as_str(),
-        _ => text,
-    }
-}
-
 /// Opens without waiting: a fifo of that name must not hang the caller.
 fn regular_file(path: &Path) -> Result<Vec<u8>> {
     let opened = files::open(path, OFlags::RDONLY | OFlags::NONBLOCK);
@@ -109,21 +78,21 @@ mod tests {
         let table: &[(&str, &str)] = &[
             (
                 "{\n \"process\": {\"user\": {\"uid\": \"root\"}}}",
-                "process.user.uid: invalid type: string \"root\", expected u32 at line 2 column 35",
+                "process.user.uid: expected a whole number from 0 to 4294967295, found \"root\" at line 2 column 35",
             ),
             (
                 "{\"mounts\": [{}, {\"options\": \"ro\"}]}",
-                "mounts[1].options: invalid type: string \"ro\", expected a sequence at line 1 column 32",
+                "mounts[1].options: expected an array, found \"ro\" at line 1 column 32",
             ),
             (
                 "{\"linux\": {\"sysctl\": {\"net.core.somaxconn\": 7}}}",
-                "linux.sysctl.net.core.somaxconn: invalid type: integer `7`, expected a string at line 1 column 45",
+                "linux.sysctl.net.core.somaxconn: expected a string, found 7 at line 1 column 45",
             ),
             ("{\"process\": {\"cwd\": \"/\", \"cwd\": \"/x\"}}", "process: duplicate field `cwd` at line 1 column 30"),
             ("{\"hostname\": \"a\",}", "trailing comma at line 1 column 18"),
             ("", "EOF while parsing a value at line 1 column 0"),
             ("{} x", "trailing characters at line 1 column 4"),
-            ("7", "invalid type: integer `7`, expected struct Config at line 1 column 1"),
+            ("7", "expected an object, found 7 at line 1 column 1"),
         ];
         let told: Vec<_> = table.iter().map(|(json, _)| (*json, message(json))).collect();
         let expected: Vec<_> = table.iter().map(|(json, text)| (*json, (*text).to_owned())).collect();

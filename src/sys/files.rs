@@ -1,9 +1,9 @@
 //! Opening, reading, writing and replacing files.
 
-use super::{Asked, Result};
+use super::{Asked, Errno, Error, Result};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens `path` relative to `dir` with O_CLOEXEC.
 pub fn open_at(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd> {
@@ -46,6 +46,16 @@ pub fn read_fd(file: impl AsFd, limit: usize) -> Result<Vec<u8>> {
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno).asked(|| "read".to_owned()),
         }
+    }
+}
+
+/// `path` from the root on, the working directory before it where it is relative; links in it stay what they are.
+pub fn absolute(path: impl AsRef<Path>) -> Result<PathBuf> {
+    match path.as_ref() {
+        empty if empty.as_os_str().is_empty() => {
+            Err(Error { call: "a path that is empty".to_owned(), errno: Errno(libc::ENOENT) })
+        }
+        path => std::path::absolute(path).asked(|| "getcwd".to_owned()),
     }
 }
 

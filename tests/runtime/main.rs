@@ -33,3 +33,4 @@ mod terminals;
 mod updates;
 mod usage;
 mod waiting;
+mod warnings;

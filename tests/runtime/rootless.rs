@@ -73,6 +73,35 @@ fn an_ordinary_user_runs_a_container() {
 }
 
 #[test]
+fn check_and_plan_tell_an_ordinary_user_what_create_would_refuse() {
+    need!(possible(), "needs root to become an ordinary user, setpriv and user namespaces");
+    only_ocicat!("the peers have neither check nor plan");
+    // As from a shell without a session: nothing says where states of containers could be.
+    let call = |container: &Container, words: &[&str]| {
+        let command = as_user(container, words);
+        let all: Vec<_> = command.get_args().collect();
+        let at = all.iter().position(|word| *word == "--root").unwrap();
+        let mut without_root = Command::new(command.get_program());
+        without_root.args(&all[..at]).args(&all[at + 2..]).current_dir(&container.dir).env_remove("XDG_RUNTIME_DIR");
+        finish(without_root)
+    };
+    let good = of_a_user();
+    good.write();
+    call(&good, &["check"]).ok();
+    call(&good, &["plan"]).ok();
+    let wrong = of_a_user().without_namespace("user").edit(|config| {
+        let linux = config["linux"].as_object_mut().unwrap();
+        linux.remove("uidMappings");
+        linux.remove("gidMappings");
+    });
+    wrong.write();
+    let refusal = "without CAP_SYS_ADMIN a container needs a user namespace; hint: ocicat spec --rootless";
+    assert!(call(&wrong, &["check"]).out.contains(refusal));
+    call(&wrong, &["plan"]).fails(refusal);
+    finish(as_user(&wrong, &["create", &wrong.id])).fails(refusal);
+}
+
+#[test]
 fn an_ordinary_user_has_the_whole_life_cycle() {
     need!(possible(), "needs root to become an ordinary user, setpriv and user namespaces");
     let container = of_a_user().args(&["sleep", "1000"]);

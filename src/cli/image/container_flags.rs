@@ -151,7 +151,7 @@ fn finished(mut mount: Mount) -> Result<Mount> {
         Some("bind") => {
             let source =
                 mount.source.take().filter(|s| !s.as_os_str().is_empty()).context("a bind mount needs a source")?;
-            mount.source = Some(std::path::absolute(&source)?);
+            mount.source = Some(crate::sys::files::absolute(&source)?);
             if !mount.options.iter().any(|option| option == "bind" || option == "rbind") {
                 mount.options.insert(0, "rbind".to_owned());
             }

@@ -60,7 +60,7 @@ fn run(call: &Call) -> Result<Ended> {
         None => new_id(&reference)?,
     };
     let directory = match call.given.owned::<PathBuf>("bundle") {
-        Some(directory) => std::path::absolute(&directory)?,
+        Some(directory) => crate::sys::files::absolute(&directory)?,
         None => place_for(&store, &id)?,
     };
     let mut wishes = options(&call.given, call.given.arguments.get(1..).unwrap_or_default())?;

@@ -141,7 +141,7 @@ pub struct Request<'a> {
 
 /// Makes a bundle; on an error nothing of it is left.
 pub fn create(store: &Store, request: &Request<'_>) -> Result<()> {
-    let directory = std::path::absolute(request.directory)?;
+    let directory = sys::files::absolute(request.directory)?;
     let made = make_directory(&directory)?;
     let bundle = sys::files::open(&directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
     let there = |name: &&str| !made && rustix::fs::statat(&bundle, *name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
@@ -325,7 +325,7 @@ fn volumes(
 
 /// Mounts the overlay root filesystem of a bundle again (after a reboot).
 pub fn mount(store: &Store, directory: &Path) -> Result<()> {
-    let directory = std::path::absolute(directory)?;
+    let directory = sys::files::absolute(directory)?;
     let record = Record::read(&directory)?;
     if record.rootfs != Rootfs::Overlay || overlay::is_mounted(&directory.join("rootfs")) {
         return Ok(());
@@ -347,14 +347,14 @@ pub fn mount(store: &Store, directory: &Path) -> Result<()> {
 
 /// Unmounts the overlay root filesystem; the writable layer stays.
 pub fn unmount(directory: &Path) -> Result<()> {
-    let directory = std::path::absolute(directory)?;
+    let directory = sys::files::absolute(directory)?;
     Record::read(&directory)?;
     Ok(overlay::unmount(&directory.join("rootfs"))?)
 }
 
 /// Unmounts and removes a bundle that `create` made, and nothing else in its directory.
 pub fn remove(store: &Store, directory: &Path) -> Result<()> {
-    let directory = std::path::absolute(directory)?;
+    let directory = sys::files::absolute(directory)?;
     Record::read(&directory)?;
     let bundle = sys::files::open(&directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
     take_apart(store, &directory, &bundle)?;

@@ -1,7 +1,7 @@
 //! The default seccomp profile: what containers need, and neither what reaches beyond them nor what few programs use and
 //! many exploits used. It allows what Docker's default profile allows, so that images meet here what they were tested with.
 
-use crate::config::{Seccomp, SyscallArg, SyscallRule};
+use crate::config::{Seccomp, SyscallArg, SyscallRule, json};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -172,8 +172,8 @@ struct Condition {
 
 /// Reads a profile in the runtime's format or in Docker's, for a container with these capabilities.
 pub(super) fn read(bytes: &[u8], capabilities: &[String]) -> Result<Seccomp> {
-    let mut profile: Seccomp = serde_json::from_slice(bytes).context("seccomp profile")?;
-    let conditional: Conditional = serde_json::from_slice(bytes).context("seccomp profile")?;
+    let mut profile: Seccomp = json::parse(bytes).context("seccomp profile")?;
+    let conditional: Conditional = json::parse(bytes).context("seccomp profile")?;
     if profile.default_action.is_empty() {
         bail!("seccomp profile: defaultAction is missing");
     }

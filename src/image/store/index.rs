@@ -1,6 +1,7 @@
 //! index.json: the names of the store. Read, changed and replaced under a lock.
 
 use super::{Store, lock};
+use crate::config::json;
 use crate::image::manifest::{Descriptor, Index, media};
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
@@ -84,7 +85,7 @@ fn name_of(descriptor: &Descriptor) -> Option<&str> {
 fn read_index(root: BorrowedFd<'_>) -> Result<Index> {
     let file = sys::files::open_at(root, "index.json", OFlags::RDONLY | OFlags::NOFOLLOW)?;
     let bytes = sys::files::read_fd(file, INDEX_LIMIT).context("index.json")?;
-    serde_json::from_slice(&bytes).context("index.json")
+    json::parse(&bytes).context("index.json")
 }
 
 /// A new index.json is on the disk before it has the name: names are few, and lost ones nobody can compute again.

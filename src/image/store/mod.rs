@@ -66,7 +66,7 @@ const DIRECTORIES: [&str; 8] = [
 impl Store {
     /// Opens the store at `path`, and makes it if it is not there; any OCI image layout will do.
     pub fn open(path: &Path) -> Result<Store> {
-        let path = std::path::absolute(path).with_context(|| format!("store {}", path.display()))?;
+        let path = sys::files::absolute(path).with_context(|| format!("store {}", path.display()))?;
         let store = Store::open_absolute(&path).with_context(|| format!("store {}", path.display()))?;
         store.verify_unsynced()?;
         Ok(store)

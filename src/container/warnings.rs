@@ -1,0 +1,15 @@
+//! What config.json asks for and nobody can grant: no error, but said (config.md, "Capabilities"; the other runtimes' way with
+//! unknown system calls).
+
+use crate::config::Config;
+use crate::process::{capabilities, plan};
+
+/// Warnings about one process.
+pub(super) fn of(process: &plan::Plan, config: &Config) -> Vec<String> {
+    let namespaces = config.linux.as_ref().map(|linux| linux.namespaces.as_slice()).unwrap_or_default();
+    let user_namespace = namespaces.iter().any(|namespace| namespace.kind == "user");
+    let mut warnings = process.capabilities.warnings.clone();
+    warnings.extend(capabilities::beyond_reach(&process.capabilities, user_namespace));
+    warnings.extend(process.seccomp.iter().flat_map(|filter| filter.warnings.iter().cloned()));
+    warnings
+}
