@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_property_that_nobody_knows_is_told_with_the_nearest_name() {
-        let rows: &[(&str, &[(&str, &str, Option<&str>)])] = &[
+        type Told<'a> = &'a [(&'a str, &'a str, Option<&'a str>)];
+        let rows: &[(&str, Told<'_>)] = &[
             (include_str!("../../tests/data/every-field.json"), &[]),
             ("[]", &[]),
             (r#"{"hostnam": "a", "x-vendor": {}}"#, &[("", "hostnam", Some("hostname")), ("", "x-vendor", None)]),
