@@ -299,6 +299,37 @@ fn the_bundle_of_a_killed_run_stays_while_its_container_runs_and_goes_with_gc() 
 }
 
 #[test]
+fn a_bundle_is_not_removed_while_a_container_lives_in_it_unless_forced() {
+    need_containers!();
+    let place = Place::new();
+    let runtime = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ocicat"));
+        command.args(words).current_dir(place.directory.path()).stdin(Stdio::null());
+        command
+    };
+    for (kind, force) in [("--overlay", false), ("--copy", false), ("--overlay", true)] {
+        let id = format!("lives-{}", std::process::id());
+        ok(&mut place
+            .image(&["-q", "bundle", kind, "--cmd", "busybox", "--cmd", "sleep", "--cmd", "1000", IMAGE, "b"]));
+        let mut detached = runtime(&["run", "--detach", "--bundle", "b", &id]);
+        assert!(detached.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        let state: Value = serde_json::from_str(&ok(&mut runtime(&["state", &id]))).unwrap();
+        let said = fails(&mut place.image(&["remove", "b"]));
+        let reason = format!("bundle b is in use: process {} of a container has it as its root", state["pid"]);
+        assert!(said.contains(&reason), "{kind}: {said}");
+        assert!(place.path("b/config.json").exists() && place.path("b/rootfs/bin/busybox").exists(), "{kind}");
+        if force {
+            ok(&mut place.image(&["remove", "--force", "b"]));
+            ok(&mut runtime(&["delete", "--force", &id]));
+        } else {
+            ok(&mut runtime(&["delete", "--force", &id]));
+            ok(&mut place.image(&["remove", "b"]));
+        }
+        assert!(!place.path("b").exists(), "{kind}");
+    }
+}
+
+#[test]
 fn machines_are_told_in_json_and_nobody_is_told_more_than_he_wants() {
     need!(have(&["docker-registry"]), "docker-registry is not installed");
     need!(Path::new("/bin/busybox").exists(), "busybox is not installed");

@@ -16,7 +16,7 @@ mod rootfs;
 mod seccomp;
 mod user;
 
-pub use in_use::{InUse, remove_abandoned};
+pub use in_use::{InUse, refuse_used, remove_abandoned};
 pub use record::Record;
 
 use crate::config::{Config, IdMapping, Mount};
