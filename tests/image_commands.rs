@@ -330,6 +330,37 @@ fn a_bundle_is_not_removed_while_a_container_lives_in_it_unless_forced() {
 }
 
 #[test]
+fn what_only_reads_makes_no_store_and_reads_one_that_cannot_be_written() {
+    need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
+    let place = Place::new();
+    let reading: [&[&str]; 4] =
+        [&["list", "-q"], &["inspect", "--raw", IMAGE], &["check"], &["export", IMAGE, "x.tar"]];
+    for words in reading {
+        let program = env!("CARGO_BIN_EXE_ocicat-image");
+        let said = fails(Command::new(program).arg("--store").arg(place.path("typo")).args(words));
+        assert!(said.contains("typo: there is none; hint: --store"), "{words:?}: {said}");
+        // Nobody named a store, and the user's own is not there yet.
+        if rustix::process::geteuid().is_root() {
+            continue;
+        }
+        let mut own = Command::new(program);
+        own.env_remove("OCICAT_IMAGE_STORE").env("XDG_DATA_HOME", place.path("data")).args(words);
+        assert_eq!(own.output().unwrap().status.success(), ["list", "check"].contains(&words[0]), "{words:?}");
+    }
+    assert_eq!((place.count("typo"), place.path("typo").exists(), place.path("data").exists()), (0, false, false));
+    need!(rustix::process::geteuid().is_root() && have(&["unshare", "mount"]), "needs root, unshare and mount");
+    let script = "set -e; mount --bind store store; mount -o remount,bind,ro store; for words in list check \
+        'inspect localhost/x:1' 'export localhost/x:1 x.tar'; do \"$0\" -q --store store $words > out; done; echo all";
+    let mut read_only = Command::new("unshare");
+    read_only.args(["--mount", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_ocicat-image")]);
+    // The record of a bundle that somebody took away without a word stays.
+    ok(&mut place.image(&["-q", "bundle", "--copy", IMAGE, "b"]));
+    std::fs::remove_dir_all(place.path("b")).unwrap();
+    assert_eq!(ok(read_only.current_dir(place.directory.path())), "all\n");
+    assert!(place.path("x.tar").exists());
+}
+
+#[test]
 fn machines_are_told_in_json_and_nobody_is_told_more_than_he_wants() {
     need!(have(&["docker-registry"]), "docker-registry is not installed");
     need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
