@@ -434,7 +434,7 @@ fn a_terminal_shows_a_bar_for_each_layer_and_one_line_for_all() {
     let bar = |line: &str| line.split(' ').any(cells) && line.contains("B of ");
     let all = |line: &str| line.contains(" of 2 layers, ") && line.ends_with("B/s");
     // How much it is in all is known from the first frame on.
-    assert!(!seen.out.contains(" of 1 layers"), "{:?}", seen.out);
+    assert!(!seen.out.contains(" of 1 layer,"), "{:?}", seen.out);
     assert!(seen.out.lines().any(bar) && seen.out.lines().any(all), "{:?}", seen.out);
     assert!(seen.out.contains("\x1b[") && seen.out.contains("pulled, 2 layers"), "{:?}", seen.out);
 
