@@ -299,6 +299,68 @@ fn the_bundle_of_a_killed_run_stays_while_its_container_runs_and_goes_with_gc() 
 }
 
 #[test]
+fn a_bundle_is_not_removed_while_a_container_lives_in_it_unless_forced() {
+    need_containers!();
+    let place = Place::new();
+    let runtime = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ocicat"));
+        command.args(words).current_dir(place.directory.path()).stdin(Stdio::null());
+        command
+    };
+    for (kind, force) in [("--overlay", false), ("--copy", false), ("--overlay", true)] {
+        let id = format!("lives-{}", std::process::id());
+        ok(&mut place
+            .image(&["-q", "bundle", kind, "--cmd", "busybox", "--cmd", "sleep", "--cmd", "1000", IMAGE, "b"]));
+        let mut detached = runtime(&["run", "--detach", "--bundle", "b", &id]);
+        assert!(detached.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        let state: Value = serde_json::from_str(&ok(&mut runtime(&["state", &id]))).unwrap();
+        let said = fails(&mut place.image(&["remove", "b"]));
+        let reason = format!("bundle b is in use: process {} of a container has it as its root", state["pid"]);
+        assert!(said.contains(&reason), "{kind}: {said}");
+        assert!(place.path("b/config.json").exists() && place.path("b/rootfs/bin/busybox").exists(), "{kind}");
+        if force {
+            ok(&mut place.image(&["remove", "--force", "b"]));
+            ok(&mut runtime(&["delete", "--force", &id]));
+        } else {
+            ok(&mut runtime(&["delete", "--force", &id]));
+            ok(&mut place.image(&["remove", "b"]));
+        }
+        assert!(!place.path("b").exists(), "{kind}");
+    }
+}
+
+#[test]
+fn what_only_reads_makes_no_store_and_reads_one_that_cannot_be_written() {
+    need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
+    let place = Place::new();
+    let reading: [&[&str]; 4] =
+        [&["list", "-q"], &["inspect", "--raw", IMAGE], &["check"], &["export", IMAGE, "x.tar"]];
+    for words in reading {
+        let program = env!("CARGO_BIN_EXE_ocicat-image");
+        let said = fails(Command::new(program).arg("--store").arg(place.path("typo")).args(words));
+        assert!(said.contains("typo: there is none; hint: --store"), "{words:?}: {said}");
+        // Nobody named a store, and the user's own is not there yet.
+        if rustix::process::geteuid().is_root() {
+            continue;
+        }
+        let mut own = Command::new(program);
+        own.env_remove("OCICAT_IMAGE_STORE").env("XDG_DATA_HOME", place.path("data")).args(words);
+        assert_eq!(own.output().unwrap().status.success(), ["list", "check"].contains(&words[0]), "{words:?}");
+    }
+    assert_eq!((place.count("typo"), place.path("typo").exists(), place.path("data").exists()), (0, false, false));
+    need!(rustix::process::geteuid().is_root() && have(&["unshare", "mount"]), "needs root, unshare and mount");
+    let script = "set -e; mount --bind store store; mount -o remount,bind,ro store; for words in list check \
+        'inspect localhost/x:1' 'export localhost/x:1 x.tar'; do \"$0\" -q --store store $words > out; done; echo all";
+    let mut read_only = Command::new("unshare");
+    read_only.args(["--mount", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_ocicat-image")]);
+    // The record of a bundle that somebody took away without a word stays.
+    ok(&mut place.image(&["-q", "bundle", "--copy", IMAGE, "b"]));
+    std::fs::remove_dir_all(place.path("b")).unwrap();
+    assert_eq!(ok(read_only.current_dir(place.directory.path())), "all\n");
+    assert!(place.path("x.tar").exists());
+}
+
+#[test]
 fn machines_are_told_in_json_and_nobody_is_told_more_than_he_wants() {
     need!(have(&["docker-registry"]), "docker-registry is not installed");
     need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
@@ -372,7 +434,7 @@ fn a_terminal_shows_a_bar_for_each_layer_and_one_line_for_all() {
     let bar = |line: &str| line.split(' ').any(cells) && line.contains("B of ");
     let all = |line: &str| line.contains(" of 2 layers, ") && line.ends_with("B/s");
     // How much it is in all is known from the first frame on.
-    assert!(!seen.out.contains(" of 1 layers"), "{:?}", seen.out);
+    assert!(!seen.out.contains(" of 1 layer,"), "{:?}", seen.out);
     assert!(seen.out.lines().any(bar) && seen.out.lines().any(all), "{:?}", seen.out);
     assert!(seen.out.contains("\x1b[") && seen.out.contains("pulled, 2 layers"), "{:?}", seen.out);
 

@@ -1,5 +1,6 @@
-//! Somebody who is not root and has ranges in /etc/subuid: files get every owner of the ranges, and a container of the
-//! image sees them as the image says. The ranges are bound over /etc/subuid in a mount namespace of the test's.
+//! Somebody who is not root. With ranges in /etc/subuid files get every owner of the ranges, and a container of the image
+//! sees them as the image says; the ranges are bound over /etc/subuid in a mount namespace of the test's. Without ranges
+//! a container has its caller as its only user.
 #![cfg(feature = "image")]
 #![allow(
     missing_docs,
@@ -22,10 +23,15 @@ fn have(programs: &[&str]) -> bool {
     programs.iter().all(|program| std::env::split_paths(&path).any(|directory| directory.join(program).exists()))
 }
 
-/// A layout with one image, whose one file belongs to 33:44.
+/// A layout with one image, whose file `web` belongs to 33:44, and which has a program if there is one to be had.
 fn layout(path: &Path) {
     let store = Store::open(path).unwrap();
     let mut tar = Writer::new(Vec::new());
+    if let Ok(busybox) = std::fs::read("/bin/busybox") {
+        let size = busybox.len() as u64;
+        tar.entry(&Entry { path: b"busybox".to_vec(), mode: 0o755, size, ..Entry::default() }).unwrap();
+        tar.data(&busybox).unwrap();
+    }
     tar.entry(&Entry { path: b"web".to_vec(), mode: 0o640, uid: 33, gid: 44, size: 1, ..Entry::default() }).unwrap();
     tar.data(b"x").unwrap();
     let layer = tar.finish().unwrap();
@@ -87,4 +93,46 @@ fn files_have_the_owners_of_the_callers_ranges() {
     assert!(output.status.success(), "{said}");
     assert!(said.starts_with("300032:300043 640\n300032:300043 640\n2\n"), "{said}");
     assert!(said.ends_with("out:\ntree\n\nstore/ocicat/layers:\n"), "{said}");
+}
+
+/// What nobody does who has no ranges and no capabilities: every way to a container, and nothing is left of it.
+const WITHOUT_RANGES: &str = r#"
+set -e
+cd "$1"
+chown -R 54321:54321 store out
+chmod 755 .
+as="setpriv --reuid 54321 --regid 54321 --clear-groups --inh-caps=-all env HOME=$1/out XDG_RUNTIME_DIR=$1/out"
+image="$as ./ocicat-image --quiet --store $1/store"
+for options in "" "--copy" "-u 0:0" "--copy -u 0:0"; do
+    $image run $options localhost/x:1 /busybox sh -c 'echo "$0:" $(/busybox id -u):$(/busybox id -g)' "${options:-plain}"
+done
+ls store/ocicat/run
+$image bundle --copy --cmd /busybox --cmd echo --cmd bundle localhost/x:1 out/bundle
+$as ./ocicat run --bundle out/bundle of-54321
+$image umount out/bundle
+$image remove out/bundle
+$image run localhost/x:1 /missing || true
+ls store/ocicat/run store/ocicat/bundles out
+"#;
+
+#[test]
+fn somebody_without_ranges_runs_containers_as_himself_and_nothing_is_left() {
+    let tools = ["setpriv", "env", "sh", "chown"];
+    if !rustix::process::geteuid().is_root() || !have(&tools) || !Path::new("/bin/busybox").exists() {
+        return;
+    }
+    if !std::fs::read_to_string("/proc/sys/user/max_user_namespaces").is_ok_and(|text| text.trim() != "0") {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    layout(&place.path().join("store"));
+    std::fs::create_dir(place.path().join("out")).unwrap();
+    for binary in [env!("CARGO_BIN_EXE_ocicat-image"), env!("CARGO_BIN_EXE_ocicat")] {
+        assert!(Command::new("cp").arg(binary).arg(place.path()).status().unwrap().success());
+    }
+    let output = Command::new("sh").args(["-c", WITHOUT_RANGES, "sh"]).arg(place.path()).output().unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{errors}");
+    let expected = "plain: 0:0\n--copy: 0:0\n-u 0:0: 0:0\n--copy -u 0:0: 0:0\nbundle\nout:\nocicat\n\nstore/ocicat/bundles:\n\nstore/ocicat/run:\n";
+    assert_eq!(said, expected, "{errors}");
 }

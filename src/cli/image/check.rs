@@ -4,6 +4,7 @@ use super::super::command::{Flag, Positionals};
 use super::super::output;
 use super::command::Command;
 use super::{Call, Ended};
+use crate::image::store::Store;
 use anyhow::{Result, bail};
 
 /// The command.
@@ -18,10 +19,10 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(call: &Call) -> Result<Ended> {
-    let store = call.store()?;
-    let problems = store.check()?;
     let repair = call.given.is("repair");
-    if repair {
+    let store = if repair { Some(call.store()?) } else { call.store_to_read()? };
+    let problems = store.as_ref().map(Store::check).transpose()?.unwrap_or_default();
+    if let Some(store) = store.filter(|_| repair) {
         problems.iter().try_for_each(|problem| store.drop_blob(&problem.digest))?;
     }
     if call.json() {

@@ -62,7 +62,7 @@ pub(super) fn options(given: &Given, command: &[String]) -> Result<Options> {
         read_only: given.is("read-only"),
         terminal: given.is("tty"),
         memory: given.value("memory").map(size).transpose()?,
-        cpus: given.number("cpus")?,
+        cpus: given.number("cpus")?.map(cores).transpose()?,
         pids: given.number("pids")?,
         user_namespace: given.value("userns").map(mapping).transpose()?,
         network: match given.value("network") {
@@ -99,6 +99,14 @@ fn size(text: &str) -> Result<i64> {
     };
     let number: i64 = digits.parse().with_context(|| format!("--memory {text:?} is no size"))?;
     number.checked_mul(1 << shift).with_context(|| format!("--memory {text:?} is too large"))
+}
+
+/// What cpu.max can say.
+fn cores(count: f64) -> Result<f64> {
+    if !(0.01..=1e6).contains(&count) {
+        bail!("--cpus {count}: must be from 0.01 to 1000000");
+    }
+    Ok(count)
 }
 
 /// `HOST[:SIZE]`: ids 0 and up of the container are HOST and up outside.
@@ -199,6 +207,16 @@ mod tests {
         }
         for wrong in ["", "x", "1t", "99999999999g"] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_container_has_a_hundredth_of_a_core_at_least() {
+        for (count, right) in [(0.01, true), (1.5, true), (0.0, false), (-1.0, false), (f64::NAN, false), (1e7, false)]
+        {
+            let said = cores(count).map_err(|error| error.to_string());
+            assert!(said.is_ok() == right, "{said:?}");
+            assert!(said.is_ok() || said.unwrap_err().starts_with("--cpus "), "{count}");
         }
     }
 }

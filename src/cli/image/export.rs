@@ -5,9 +5,8 @@ use super::command::Command;
 use super::progress::Shown;
 use super::{Call, Ended};
 use crate::image::export::{Shape, export};
-use crate::image::pull::Image;
 use crate::image::reference::Reference;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use std::path::Path;
 
 /// The command.
@@ -32,9 +31,7 @@ fn run(call: &Call) -> Result<Ended> {
         Some("docker-archive") => Shape::DockerArchive,
         Some(other) => bail!("--as {other:?} is none of oci, oci-archive, docker-archive"),
     };
-    let store = call.store()?;
-    let image = Image::named(&store, &reference.to_string())?;
-    let image = image.with_context(|| format!("{reference} is not in the store"))?;
+    let (store, image) = call.image_to_read(&reference)?;
     let shown = Shown::new(call.quiet(), call.json());
     let exported = export(&store, &image, &reference, Path::new(call.given.argument(1)), shape, &shown);
     shown.end();

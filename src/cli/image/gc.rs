@@ -3,7 +3,7 @@
 use super::super::command::Positionals;
 use super::super::output;
 use super::command::Command;
-use super::progress::bytes;
+use super::progress::{bytes, count};
 use super::{Call, Ended};
 use crate::image::bundle::remove_abandoned;
 use anyhow::Result;
@@ -30,9 +30,9 @@ fn run(call: &Call) -> Result<Ended> {
             "bundles": bundles,
         }))?;
     } else if !call.quiet() {
-        let (blobs, layers) = (collected.blobs, collected.layers);
-        let left = if bundles > 0 { format!(", {bundles} bundles of killed runs") } else { String::new() };
-        output::text(&format!("{blobs} blobs ({}) and {layers} layers removed{left}\n", bytes(collected.bytes)))?;
+        let (blobs, layers) = (count(collected.blobs, "blob"), count(collected.layers, "layer"));
+        let left = if bundles > 0 { format!(", {} of killed runs", count(bundles, "bundle")) } else { String::new() };
+        output::text(&format!("{blobs} ({}) and {layers} removed{left}\n", bytes(collected.bytes)))?;
     }
     Ok(Ended::Done)
 }

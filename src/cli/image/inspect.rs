@@ -5,9 +5,8 @@ use super::super::output;
 use super::command::Command;
 use super::{Call, Ended};
 use crate::image::manifest::LIMIT;
-use crate::image::pull::Image;
 use crate::image::reference::Reference;
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -28,10 +27,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(call: &Call) -> Result<Ended> {
     let reference: Reference = call.given.argument(0).parse()?;
-    let store = call.store()?;
-    let image = Image::named(&store, &reference.to_string())?;
-    let image =
-        image.with_context(|| format!("{reference} is not in the store; hint: ocicat-image pull {reference}"))?;
+    let (store, image) = call.image_to_read(&reference)?;
     let manifest = store.read_blob(&image.descriptor.digest, LIMIT as usize)?;
     let config = store.read_blob(&image.manifest.config.digest, LIMIT as usize)?;
     if call.given.is("raw") || call.given.is("config") {

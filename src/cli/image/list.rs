@@ -7,6 +7,7 @@ use super::progress::bytes;
 use super::{Call, Ended};
 use crate::image::pull::Image;
 use crate::image::reference::Reference;
+use crate::image::store::Store;
 use anyhow::Result;
 
 /// The command.
@@ -21,12 +22,12 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(call: &Call) -> Result<Ended> {
-    let store = call.store()?;
+    let store = call.store_to_read()?;
     let (mut rows, mut entries) = (Vec::new(), Vec::new());
-    for tag in store.list()? {
+    for tag in store.as_ref().map(Store::list).transpose()?.unwrap_or_default() {
         let familiar = tag.reference.parse::<Reference>().map_or(tag.reference.clone(), |r| r.familiar());
         // An image that cannot be read is listed all the same: it can be removed by its name.
-        let image = Image::read(&store, &tag.descriptor).ok();
+        let image = store.as_ref().and_then(|store| Image::read(store, &tag.descriptor).ok());
         let digest = &tag.descriptor.digest;
         let platform = image.as_ref().map_or("?".to_owned(), |image| image.platform().to_string());
         let created = image.as_ref().and_then(|image| image.configuration.created.clone()).unwrap_or_default();

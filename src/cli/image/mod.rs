@@ -28,9 +28,11 @@ mod unpack;
 
 use super::arguments::Given;
 use super::{Ended, output};
+use crate::image::pull::Image;
+use crate::image::reference::Reference;
 use crate::image::rootless;
 use crate::image::store::Store;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use command::Command;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -68,12 +70,35 @@ pub(crate) struct Call {
 impl Call {
     /// The store that `--store` or `OCICAT_IMAGE_STORE` names, or the user's own.
     fn store(&self) -> Result<Store> {
-        let named = self.given.owned::<PathBuf>("store");
-        let named = named.or_else(|| std::env::var_os("OCICAT_IMAGE_STORE").map(PathBuf::from));
         // Which store it is depends on who asks, who this process is afterwards on /etc/subuid.
-        let path = named.map_or_else(default_store, Ok)?;
+        let path = self.named_store().map_or_else(default_store, Ok)?;
         rootless::enter().context("user namespace")?;
         Store::open(&path)
+    }
+
+    /// The same store, only to be read. The user's own may not be there yet; one that is named must be.
+    fn store_to_read(&self) -> Result<Option<Store>> {
+        let named = self.named_store();
+        let path = named.clone().map_or_else(default_store, Ok)?;
+        rootless::enter().context("user namespace")?;
+        let store = Store::open_to_read(&path)?;
+        if let (None, Some(path)) = (&store, named) {
+            bail!("store {}: there is none; hint: --store or OCICAT_IMAGE_STORE names another place", path.display());
+        }
+        Ok(store)
+    }
+
+    /// An image of the store, only to be read.
+    fn image_to_read(&self, reference: &Reference) -> Result<(Store, Image)> {
+        let missing = || format!("{reference} is not in the store; hint: ocicat-image pull {reference}");
+        let store = self.store_to_read()?.with_context(missing)?;
+        let image = Image::named(&store, &reference.to_string())?.with_context(missing)?;
+        Ok((store, image))
+    }
+
+    fn named_store(&self) -> Option<PathBuf> {
+        let named = self.given.owned::<PathBuf>("store");
+        named.or_else(|| std::env::var_os("OCICAT_IMAGE_STORE").map(PathBuf::from))
     }
 
     /// Nothing but errors and what was asked for is printed.

@@ -114,17 +114,14 @@ impl Progress for Shown {
 
     fn layer_done(&self, digest: &Digest, cached: bool) {
         let mut state = self.lock();
-        let size = state.layers.iter_mut().find(|layer| layer.digest == *digest).map(|layer| {
-            layer.done = true;
-            layer.received = layer.size;
-            layer.size
-        });
+        let finished = state.finish(digest);
         let what = if cached { "there already" } else { "done" };
         match self.style {
             Style::Json => json(&serde_json::json!({ "event": "layer-done", "digest": digest, "cached": cached })),
-            Style::Lines => match size {
-                Some(size) => write(&format!("{}: {what} ({})\n", digest.short(), bytes(size))),
-                None => write(&format!("{}: {what}\n", digest.short())),
+            Style::Lines => match finished {
+                Some(Some(size)) => write(&format!("{}: {what} ({})\n", digest.short(), bytes(size))),
+                Some(None) => write(&format!("{}: {what}\n", digest.short())),
+                None => {}
             },
             Style::Bars => state.draw(),
             Style::Nothing => {}
@@ -143,6 +140,14 @@ impl State {
             self.layers.push(Layer { digest: digest.clone(), size, received: 0, begun: false, done: false });
         }
         self.layers.iter_mut().find(|layer| layer.digest == *digest)
+    }
+
+    /// Takes a layer as done and answers its size, if it is known; `None` when it was done before: a blob that is here
+    /// already may be unpacked after that, and an image may have a layer twice.
+    fn finish(&mut self, digest: &Digest) -> Option<Option<u64>> {
+        let Some(layer) = self.layers.iter_mut().find(|layer| layer.digest == *digest) else { return Some(None) };
+        layer.received = layer.size;
+        (!std::mem::replace(&mut layer.done, true)).then_some(Some(layer.size))
     }
 
     /// The escape sequences that take the last frame away.
@@ -164,9 +169,9 @@ impl State {
         let size: u64 = self.layers.iter().map(|layer| layer.size).sum();
         let done = self.layers.iter().filter(|layer| layer.done).count();
         let rate = self.transferred as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
-        let count = self.layers.len();
+        let layers = count(self.layers.len() as u64, "layer");
         frame.push_str(&format!(
-            "{done} of {count} layers, {} of {}, {}/s\n",
+            "{done} of {layers}, {} of {}, {}/s\n",
             bytes(received),
             bytes(size),
             bytes(rate as u64)
@@ -186,6 +191,11 @@ fn json(value: &serde_json::Value) {
     let _ = super::super::output::json_line(value);
 }
 
+/// A number of things for a person: `1 layer`, `2 layers`.
+pub(super) fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A number of bytes for a person: `27.1 MB`.
 pub(super) fn bytes(count: u64) -> String {
     let mut value = count as f64;
@@ -201,6 +211,21 @@ pub(super) fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_not_many() {
+        assert_eq!([0, 1, 2].map(|n| count(n, "layer")), ["0 layers", "1 layer", "2 layers"]);
+    }
+
+    #[test]
+    fn a_layer_is_done_once() {
+        let shown = Shown::new(true, false);
+        let digest = Digest::of(b"layer");
+        shown.layer_known(&digest, 7);
+        let told = [true, false].map(|_| shown.lock().finish(&digest));
+        assert_eq!(told, [Some(Some(7)), None]);
+        assert_eq!(shown.lock().finish(&Digest::of(b"nobody knows it")), Some(None));
+    }
 
     #[test]
     fn bytes_are_told_in_units_of_a_thousand() {

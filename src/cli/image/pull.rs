@@ -3,7 +3,7 @@
 use super::super::command::{Flag, Positionals};
 use super::super::output;
 use super::command::Command;
-use super::progress::{Shown, bytes};
+use super::progress::{Shown, bytes, count};
 use super::registry_flags::{PLATFORM, REGISTRY, client, platform};
 use super::{Call, Ended};
 use crate::image::layers;
@@ -91,8 +91,9 @@ fn print(call: &Call, reference: &Reference, pulled: &Pulled) -> Result<()> {
     }
     if !call.quiet() {
         let what = if pulled.changed { "pulled" } else { "up to date" };
-        let (layers, size) = (pulled.image.manifest.layers.len(), bytes(pulled.image.size()));
-        eprintln!("{}: {what}, {layers} layers, {size}", reference.familiar());
+        let layers = count(pulled.image.manifest.layers.len() as u64, "layer");
+        let size = bytes(pulled.image.size());
+        eprintln!("{}: {what}, {layers}, {size}", reference.familiar());
     }
     output::text(&format!("{digest}\n"))
 }

@@ -1,6 +1,6 @@
 //! `ocicat-image remove`: remove a bundle.
 
-use super::super::command::Positionals;
+use super::super::command::{Flag, Positionals};
 use super::command::Command;
 use super::{Call, Ended};
 use crate::image::bundle;
@@ -11,9 +11,9 @@ use std::path::Path;
 pub(super) const COMMAND: Command = Command {
     name: "remove",
     about: "Unmounts and removes a bundle with everything that was written in it",
-    details: "Only what `ocicat-image bundle` made is removed.",
+    details: "Only what `ocicat-image bundle` made is removed. A bundle in which a container's process lives is refused.",
     positionals: Positionals { required: &["directory"], optional: None, rest: None },
-    flags: &[],
+    flags: &[&[Flag::switch("force", "remove it even if a container still uses it").short('f')]],
     examples: &[
         ("remove ./web", "the bundle in ./web"),
         ("remove ./web && ocicat-image gc", "and the layers that nobody else uses"),
@@ -22,6 +22,11 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(call: &Call) -> Result<Ended> {
-    bundle::remove(&call.store()?, Path::new(call.given.argument(0)))?;
+    let (store, directory) = (call.store()?, Path::new(call.given.argument(0)));
+    bundle::Record::read(directory)?;
+    if !call.given.is("force") {
+        bundle::refuse_used(directory)?;
+    }
+    bundle::remove(&store, directory)?;
     Ok(Ended::Done)
 }

@@ -79,7 +79,7 @@ fn run(call: &Call) -> Result<Ended> {
     // Before the bundle exists: whoever interrupts us now gets the clean-up too.
     let signals = signalfd::block()?;
     making.make(&image)?;
-    let used = if temporary { Some(InUse::mark(&directory)?) } else { None };
+    let used = if call.given.is("detach") { None } else { Some(InUse::mark(&directory)?) };
     // Others may tidy up the store meanwhile: it knows the bundle and its layers.
     let ended = store.while_unlocked(|| execute(call, &directory, &id, &signals, used.as_ref()))?;
     let detached = call.given.is("detach") && matches!(ended, Ok(Ended::Program(0)));

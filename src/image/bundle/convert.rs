@@ -81,7 +81,8 @@ pub(super) fn config(image: &ImageConfiguration, options: &Options, facts: &Fact
     let process = process(image, options, facts, &capabilities, &hostname)?;
     let linux = linux(options, facts, &capabilities)?;
     Ok(Config {
-        oci_version: "1.2.0".to_owned(),
+        // What `ocicat spec` writes.
+        oci_version: Config::starter(true)?.oci_version,
         process: Some(process),
         root: Some(Root { path: PathBuf::from("rootfs"), readonly: options.read_only }),
         hostname: Some(hostname),
@@ -391,6 +392,7 @@ mod tests {
     fn environment_directory_and_annotations_follow_the_conversion_rules() {
         let options = Options { env: vec!["A=2".into(), "B=3".into(), "OCICAT_NOT_SET".into()], ..Options::default() };
         let config = convert(IMAGE, &options).unwrap();
+        assert_eq!(config.oci_version, "1.3.0");
         let process = config.process.unwrap();
         assert_eq!(process.env, ["PATH=/bin", "HOSTNAME=box", "HOME=/root", "A=2", "B=3"]);
         assert_eq!(process.cwd, "/w");

@@ -2,12 +2,13 @@
 //! by him and by the runtime that he starts, tells `gc` that it is in use; without it the bundle is a leftover.
 
 use super::{Record, remove};
+use crate::image::remove::for_each;
 use crate::image::store::Store;
 use crate::sys::{self, Asked};
-use anyhow::{Context, Result};
-use rustix::fs::{FlockOperation, OFlags};
+use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, FlockOperation, OFlags};
 use rustix::io::FdFlags;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// The mark; dropping it lets go.
@@ -36,6 +37,35 @@ impl InUse {
     pub fn inherit(&self) -> Result<()> {
         Ok(rustix::io::fcntl_setfd(&self.directory, FdFlags::empty()).asked(|| "fcntl F_SETFD".to_owned())?)
     }
+}
+
+/// Refuses a bundle in which a process lives: its root is the bundle's root filesystem, mounted or plain. Processes that
+/// this user may not look at are passed over (/proc/PID/root, PTRACE_MODE_READ).
+pub fn refuse_used(directory: &Path) -> Result<()> {
+    if let Some(pid) = process_in(&directory.join("rootfs"))? {
+        bail!(
+            "bundle {} is in use: process {pid} of a container has it as its root; hint: end the container, or --force",
+            directory.display()
+        );
+    }
+    InUse::mark(directory).map(drop)
+}
+
+/// The first process whose root is the directory.
+fn process_in(root: &Path) -> Result<Option<i32>> {
+    let identity = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+    let Ok(wanted) = rustix::fs::lstat(root).map(identity) else { return Ok(None) };
+    let processes = sys::files::open("/proc", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut found: Option<i32> = None;
+    for_each(processes.as_fd(), |name, _| -> sys::Result<()> {
+        let Some(pid) = name.to_str().ok().and_then(|name| name.parse::<i32>().ok()) else { return Ok(()) };
+        let own = rustix::fs::statat(&processes, format!("{pid}/root"), AtFlags::empty()).map(identity);
+        if own == Ok(wanted) {
+            found = Some(found.map_or(pid, |first| first.min(pid)));
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Removes temporary bundles that nobody uses: of a program that was killed, or from before a reboot.

@@ -16,7 +16,7 @@ mod rootfs;
 mod seccomp;
 mod user;
 
-pub use in_use::{InUse, remove_abandoned};
+pub use in_use::{InUse, refuse_used, remove_abandoned};
 pub use record::Record;
 
 use crate::config::{Config, IdMapping, Mount};
@@ -111,6 +111,15 @@ pub struct Options {
     pub capabilities_add: Vec<String>,
     /// Fewer capabilities.
     pub capabilities_drop: Vec<String>,
+}
+
+impl Options {
+    /// True when the user namespace has one group.
+    fn has_one_group(&self) -> bool {
+        let groups =
+            |(_, gids): &(Vec<IdMapping>, Vec<IdMapping>)| gids.iter().map(|range| u64::from(range.size)).sum();
+        self.user_namespace.as_ref().map(groups) == Some(1)
+    }
 }
 
 /// Makes a plain tree in the directory.
@@ -251,7 +260,11 @@ fn configure(
 ) -> Result<Config> {
     let root = rootfs::open(bundle, "rootfs")?;
     let accounts = Accounts::read(root.as_fd())?;
-    let account = accounts.find(options.user.as_deref().unwrap_or(&image.config.user))?;
+    let mut account = accounts.find(options.user.as_deref().unwrap_or(&image.config.user))?;
+    if options.has_one_group() {
+        // Who may map only his own group must give up setgroups(2) for it (user_namespaces(7)), and has no other group anyway.
+        account.user.additional_gids.clear();
+    }
     let volumes = volumes(image, options, directory, bundle, record, content)?;
     let seccomp_file = match &options.seccomp {
         SeccompChoice::File(path) => Some(sys::files::read(path, 1 << 20)?),

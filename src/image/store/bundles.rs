@@ -39,15 +39,24 @@ impl Store {
         }
     }
 
-    /// The bundles that still exist; records of the others are removed.
+    /// The bundles that still exist; records of the others are removed, unless the store is read-only.
     pub fn bundles(&self) -> Result<Vec<BundleUse>> {
+        let failed_with = |error: &anyhow::Error, number| sys::errno_of(error).is_some_and(|errno| errno.0 == number);
         let mut bundles = Vec::new();
-        for name in self.names("ocicat/bundles")?.into_iter().filter(|name| !name.starts_with('.')) {
+        let names = match self.names("ocicat/bundles") {
+            // Opened for reading, and made by somebody else.
+            Err(error) if failed_with(&error, libc::ENOENT) => return Ok(bundles),
+            other => other?,
+        };
+        for name in names.into_iter().filter(|name| !name.starts_with('.')) {
             let path = format!("ocicat/bundles/{name}");
             let file = sys::files::open_at(self.root(), &path, OFlags::RDONLY | OFlags::NOFOLLOW)?;
             let bundle: BundleUse = serde_json::from_slice(&sys::files::read_fd(file, 1 << 20)?).context(path)?;
             match rustix::fs::lstat(&bundle.path) {
-                Err(Errno::NOENT | Errno::NOTDIR) => self.forget_bundle(&bundle.path)?,
+                Err(Errno::NOENT | Errno::NOTDIR) => match self.forget_bundle(&bundle.path) {
+                    Err(error) if !failed_with(&error, libc::EROFS) => return Err(error),
+                    _ => {}
+                },
                 _ => bundles.push(bundle),
             }
         }

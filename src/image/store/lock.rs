@@ -11,6 +11,11 @@ pub(super) fn open(root: BorrowedFd<'_>, name: &str) -> sys::Result<OwnedFd> {
     rustix::fs::openat(root, name, flags, Mode::from_raw_mode(0o600)).asked(|| format!("open {name}"))
 }
 
+/// Opens the lock of the store without making it: flock(2) asks for no right to write.
+pub(super) fn open_to_read(root: BorrowedFd<'_>) -> sys::Result<OwnedFd> {
+    sys::files::open_at(root, "ocicat/lock", OFlags::RDONLY | OFlags::NOFOLLOW)
+}
+
 /// Waits for a lock that others may hold too.
 pub(super) fn shared(file: &OwnedFd) -> sys::Result<()> {
     wait(file, FlockOperation::LockShared)

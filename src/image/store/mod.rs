@@ -72,6 +72,30 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens the store at `path` for reading: nothing is made, and it may be read-only. `None` if it is not there.
+    pub fn open_to_read(path: &Path) -> Result<Option<Store>> {
+        let path = std::path::absolute(path).with_context(|| format!("store {}", path.display()))?;
+        let root = match sys::files::open(&path, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Err(error) if error.errno.0 == libc::ENOENT => return Ok(None),
+            other => other.with_context(|| format!("store {}", path.display()))?,
+        };
+        let read = || -> Result<Store> {
+            let lock = match lock::open_to_read(root.as_fd()) {
+                // A layout that only others used so far: no `gc` of ours is in it.
+                Err(error) if error.errno.0 == libc::ENOENT => sys::files::open_at(&root, ".", OFlags::RDONLY)?,
+                other => other?,
+            };
+            Store::locked(&path, root, lock)
+        };
+        let store = read().with_context(|| format!("store {}", path.display()))?;
+        // Who may not write leaves that to the next who may: what is read is held against its digest anyway.
+        let denied = [libc::EROFS, libc::EACCES, libc::ENOENT];
+        match store.verify_unsynced() {
+            Err(error) if !sys::errno_of(&error).is_some_and(|errno| denied.contains(&errno.0)) => Err(error),
+            _ => Ok(Some(store)),
+        }
+    }
+
     fn open_absolute(path: &Path) -> Result<Store> {
         make_directories(path)?;
         let root = sys::files::open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
@@ -84,6 +108,10 @@ impl Store {
             index::initialise(root.as_fd())?;
         }
         let lock = lock::open(root.as_fd(), "ocicat/lock")?;
+        Store::locked(path, root, lock)
+    }
+
+    fn locked(path: &Path, root: OwnedFd, lock: OwnedFd) -> Result<Store> {
         lock::shared(&lock)?;
         let boot = sys::files::read_text("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
         Ok(Store { path: path.to_owned(), root, lock, sequence: AtomicU64::new(0), boot })
