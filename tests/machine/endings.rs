@@ -91,9 +91,15 @@ fn events_tell_huge_pages_pressure_and_the_limits_of_v2() {
 #[test]
 #[ignore = "needs the users of the machine: conformance/vm/run"]
 fn the_end_of_a_users_container_is_recorded() {
-    let container = sessions::of_somebody().shell("exit 37");
-    let said = sessions::ended(&container, "");
-    assert_eq!((&said["exitCode"], said.get("signal")), (&json!(37), None), "{said}");
-    let said = sessions::ended(&sessions::of_somebody().shell("exit 38"), "--systemd-cgroup");
-    assert_eq!((&said["exitCode"], said.get("signal")), (&json!(38), None), "{said}");
+    // The user's systemd is the parent and reaps at once: before Linux 6.15 it may be faster than `wait`, which then says
+    // that the exit code is unknown, and must not guess.
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let numbers: Vec<u32> = release.split(['.', '-']).take(2).map(|part| part.parse().unwrap()).collect();
+    let always_told = (numbers[0], numbers[1]) >= (6, 15);
+    for (code, globals) in [(37, ""), (38, "--systemd-cgroup")] {
+        let said = sessions::ended(&sessions::of_somebody().shell(&format!("exit {code}")), globals);
+        let told = &said["exitCode"];
+        assert!(*told == json!(code) || told.is_null() && !always_told, "{said}");
+        assert!(said.get("signal").is_none() && said["ended"].is_string(), "{said}");
+    }
 }
