@@ -32,7 +32,8 @@ const ROWS: &[Row] = &[
     (&["--blkio-weight", "500"], "blkio", "blkio.bfq.weight", "500", "io.weight", "default 4950"),
     (&["--kernel-memory-tcp", "16m"], "memory", "memory.kmem.tcp.limit_in_bytes", "16777216", "", "memory.kernelTCP"),
     (&["--cpu-rt-period", "500000"], "cpu", "cpu.rt_period_us", "500000", "", "cpu.realtimePeriod"),
-    (&["--cpu-rt-runtime", "0"], "cpu", "cpu.rt_runtime_us", "0", "", "cpu.realtimeRuntime"),
+    // No runtime is what version 2 has anyway.
+    (&["--cpu-rt-runtime", "0"], "cpu", "cpu.rt_runtime_us", "0", "cpu.max", "30000 50000"),
 ];
 
 #[test]
