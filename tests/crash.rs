@@ -12,7 +12,7 @@
 mod common;
 
 use common::*;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -71,6 +71,9 @@ impl Killer {
         } else {
             // Stopped first, so that what it had made can be read.
             kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
+            // It stops a moment later, and may make a process until then.
+            let changed = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(Pid::from_child(&child)), changed).unwrap();
             let children =
                 std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap_or_default();
             made.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
