@@ -184,7 +184,7 @@ pub(super) fn first_record(
         annotations: config.annotations.clone(),
         created: clock::now_rfc3339(),
         owner: host.euid,
-        boot_id: boot_id(),
+        boot_id: boot_id().to_owned(),
         pid_namespace: pid_namespace(),
         creator: Identity::own()?,
         init: None,

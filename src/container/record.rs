@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// What is known of a container, besides facts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -104,14 +105,17 @@ impl Identity {
     }
 }
 
-/// The id of this boot; empty where procfs does not tell.
-pub fn boot_id() -> String {
-    files::read_text("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+/// The id of this boot; empty where procfs does not tell. It is asked for several times in a call, and read once.
+pub fn boot_id() -> &'static str {
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    let read = || files::read_text("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+    BOOT_ID.get_or_init(read)
 }
 
 /// The inode number of this process's pid namespace; 0 where procfs does not tell.
 pub fn pid_namespace() -> u64 {
-    rustix::fs::stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino)
+    static NAMESPACE: OnceLock<u64> = OnceLock::new();
+    *NAMESPACE.get_or_init(|| rustix::fs::stat("/proc/self/ns/pid").map_or(0, |stat| stat.st_ino))
 }
 
 /// What has come to be since the record was first written.
@@ -172,18 +176,22 @@ impl Record {
 
     /// Init's identity, if it belongs to this boot.
     pub fn current_init(&self) -> Option<Identity> {
-        self.init.filter(|_| self.is_of_this_boot() && !self.is_of_another_pid_namespace())
+        self.init.filter(|_| self.has_numbers_of_ours())
     }
 
     /// The creator, if its number means the same process here.
     pub fn creator(&self) -> Option<Identity> {
-        (self.is_of_this_boot() && !self.is_of_another_pid_namespace()).then_some(self.creator)
+        self.has_numbers_of_ours().then_some(self.creator)
     }
 
     /// True where the numbers of the record are another pid namespace's: one of a container around the caller, or below.
     pub fn is_of_another_pid_namespace(&self) -> bool {
         let own = pid_namespace();
         self.is_of_this_boot() && self.pid_namespace != 0 && own != 0 && self.pid_namespace != own
+    }
+
+    fn has_numbers_of_ours(&self) -> bool {
+        self.is_of_this_boot() && !self.is_of_another_pid_namespace()
     }
 
     fn is_of_this_boot(&self) -> bool {

@@ -60,10 +60,11 @@ pub fn plan(asked: Option<&Capabilities>, added: &[String]) -> Plan {
 
 /// Tells what this process cannot grant: what its kernel does not know, and outside of a user namespace what it lacks itself.
 pub fn beyond_reach(plan: &Plan, user_namespace: bool) -> Option<String> {
-    let known = (0..64).filter(|number| credentials::bounding_holds(*number).is_some());
-    let known = known.fold(0, |mask, number| mask | 1_u64 << number);
-    let own = if user_namespace { u64::MAX } else { credentials::capabilities().map_or(u64::MAX, |own| own.permitted) };
-    let missing = plan.permitted & !(known & own);
+    // What this process has its kernel knows; in a new user namespace there is everything that the kernel knows.
+    let own = credentials::capabilities().map_or(u64::MAX, |own| own.permitted);
+    let lacking = (0..64).filter(|number| plan.permitted & !own & 1_u64 << number != 0);
+    let unknown = |number: &u32| !user_namespace || credentials::bounding_holds(*number).is_none();
+    let missing = lacking.filter(unknown).fold(0, |mask, number| mask | 1_u64 << number);
     (missing != 0).then(|| format!("process.capabilities: {} cannot be granted", list(missing)))
 }
 

@@ -6,12 +6,12 @@ use std::ffi::CStr;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-/// Makes `$run` (`fn() -> u8`, the exit code) the program. What the standard library would do before it (a handler and a stack
+/// Makes `$main` the program: a function from the words behind the program's name to the exit code. What the standard library would do before it (a handler and a stack
 /// for SIGSEGV, for which it reads /proc/self/maps, a look at the standard streams, SIGPIPE ignored) takes 0.2 ms of a virtual machine's
 /// processor at each start, which is a tenth of an `exec`; the words of the command line are there without it.
 #[macro_export]
 macro_rules! program {
-    ($run:path) => {
+    ($main:path) => {
         /// Called by the C library's start-up code.
         ///
         /// # Safety
@@ -23,9 +23,17 @@ macro_rules! program {
             // SAFETY: the C library hands on what the kernel laid out.
             unsafe { $crate::sys::program::began(count, words) };
             // Ends with what the standard library has to do at the end: standard output is written out.
-            std::process::exit(i32::from($run()))
+            let code = if $crate::sys::program::prepared() { $main(std::env::args_os().skip(1)) } else { 1 };
+            std::process::exit(i32::from(code))
         }
     };
+}
+
+/// What a program of ours needs before anything else. False where that cannot be had: then nothing can be done.
+pub fn prepared() -> bool {
+    // A closed standard stream would otherwise become the next file that is opened; and a reader that went away is an error of
+    // the write, not the end of us.
+    super::descriptors::fill_closed_streams().is_ok() && super::signals::ignore_broken_pipes().is_ok()
 }
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
