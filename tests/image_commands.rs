@@ -207,6 +207,34 @@ fn the_options_of_run_reach_the_container() {
 }
 
 #[test]
+fn the_exit_code_of_run_tells_the_end_of_the_program_from_a_failure_to_run_it() {
+    need_containers!();
+    let place = Place::new();
+    for (words, code, reason) in [
+        (&[IMAGE, "sh", "-c", "exit 3"] as &[&str], 3, ""),
+        (&[IMAGE, "sh", "-c", "exit 1"], 1, ""),
+        (&[IMAGE, "sh", "-c", "nope"], 127, "nope: not found"),
+        (&[IMAGE, "nope"], 127, "executable file not found"),
+        (&[IMAGE, "/nope"], 127, "no such file or directory"),
+        (&[IMAGE, "/etc/passwd"], 126, "permission denied"),
+        (&[IMAGE, "/etc"], 126, "is a directory"),
+        (&["-u", "nobody", IMAGE], 125, "nobody"),
+        (&["--workdir", "/etc/passwd", IMAGE], 125, "/etc/passwd"),
+        (&["--memory", "nope", IMAGE], 125, "nope"),
+        (&["--runtime", "/no/such", IMAGE], 125, "/no/such"),
+        (&["localhost:1/nope"], 125, "localhost:1"),
+        (&["--nope", IMAGE], 125, "not defined: -nope"),
+        (&[], 125, "requires an argument"),
+    ] {
+        let out = place.image(&["-q", "run"]).args(words).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{words:?}: {said}");
+        assert!(said.contains(reason), "{words:?}: {said}");
+    }
+    assert_eq!((place.count("store/ocicat/run"), place.mounts()), (0, 0));
+}
+
+#[test]
 fn limits_are_those_of_the_cgroup() {
     need_containers!();
     let place = Place::new();

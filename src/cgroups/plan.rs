@@ -44,6 +44,7 @@ pub struct Plan {
     /// What systemd is asked for.
     pub(super) unit: Option<Unit>,
     pub(super) rdt: Option<Rdt>,
+    warnings: Vec<String>,
 }
 
 /// Plans the cgroup of a container.
@@ -86,11 +87,13 @@ pub fn plan(request: &Request) -> Result<Plan> {
         _ => resources::sheet(asked, &|name| available(name, &paths.hierarchies, request.own))?,
     };
     let rules = Rules::of(Some(asked))?;
+    let privileged = !request.host.in_user_namespace && request.host.euid == 0;
+    let unenforced = privileged && paths.is_empty() && !asked.devices.is_empty() && !rules.allow_everything();
     let mut needed: Vec<_> = sheet.writes.iter().filter(|w| w.version == Version::V2).map(|w| w.controller).collect();
     needed.dedup();
     Ok(Plan {
         sheet,
-        devices: (!request.host.in_user_namespace && request.host.euid == 0 && !paths.is_empty()).then_some(rules),
+        devices: (privileged && !paths.is_empty()).then_some(rules),
         needed,
         owner: owner(request.config),
         optional: request.driver == Driver::Cgroupfs
@@ -100,7 +103,17 @@ pub fn plan(request: &Request) -> Result<Plan> {
         paths,
         unit,
         rdt,
+        warnings: unenforced.then(|| unenforced_devices(request.driver)).into_iter().collect(),
     })
+}
+
+/// Nearly every config.json has device rules, so a host that cannot keep them is no error.
+fn unenforced_devices(driver: Driver) -> String {
+    let remedy = match driver {
+        Driver::None => "use the cgroupfs or systemd driver",
+        Driver::Cgroupfs | Driver::Systemd => "mount cgroup2 on /sys/fs/cgroup",
+    };
+    format!("linux.resources.devices: nothing enforces the rules, there is no cgroup; hint: {remedy}")
 }
 
 /// In which kind of hierarchy a controller is. The list of cgroup2's controllers is read only for one that version 1 lacks.
@@ -145,6 +158,11 @@ impl Plan {
     /// Remarks on fields that have no effect on this host, and why.
     pub fn notes(&self) -> &[String] {
         &self.sheet.notes
+    }
+
+    /// What nobody enforces.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Looks before anything is recorded or made: refuses a cgroup that has processes or is frozen, and notes in

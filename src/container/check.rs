@@ -29,9 +29,7 @@ pub fn check(runtime: &Runtime, bundle: &Path) -> Result<Checked> {
     let mut checked = Checked { problems, notes: spec::notes::notes(&config, &raw) };
     if checked.problems.is_empty() {
         match planned(runtime, &config, &bundle) {
-            Ok(plan) => {
-                checked.notes.extend(plan.init.process.iter().flat_map(|process| warnings::of(process, &config)))
-            }
+            Ok(plan) => checked.notes.extend(warnings::of_container(&plan, &config)),
             Err(problem) => checked.problems.push(problem),
         }
     }

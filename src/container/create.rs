@@ -123,7 +123,7 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
     match bring_up(&attempt, &record, &mut undo) {
         Ok((record, spawned, terminal)) => {
             undo.keep();
-            let warnings = plan.init.process.as_ref().map(|process| warnings::of(process, &config)).unwrap_or_default();
+            let warnings = warnings::of_container(&plan, &config);
             Ok(Made { directory, record, config, spawned, terminal, warnings })
         }
         Err(error) => {

@@ -19,6 +19,6 @@ pub struct Steps {
 /// config.json cannot be read or breaks a rule, or this host cannot do what it asks for.
 pub fn plan(runtime: &Runtime, request: &Create) -> Result<Steps> {
     let planned = planned_if(runtime, request, |_| Ok(()))?;
-    let notes = planned.plan.init.process.iter().flat_map(|process| warnings::of(process, &planned.config)).collect();
+    let notes = warnings::of_container(&planned.plan, &planned.config);
     Ok(Steps { steps: planned.plan.to_string().lines().map(str::to_owned).collect(), notes })
 }

@@ -3,6 +3,13 @@
 
 use crate::config::Config;
 use crate::process::{capabilities, plan};
+use crate::spec;
+
+/// Warnings about a container.
+pub(super) fn of_container(plan: &spec::plan::Plan, config: &Config) -> Vec<String> {
+    let process = plan.init.process.iter().flat_map(|process| of(process, config));
+    plan.cgroups.warnings().iter().cloned().chain(process).collect()
+}
 
 /// Warnings about one process.
 pub(super) fn of(process: &plan::Plan, config: &Config) -> Vec<String> {

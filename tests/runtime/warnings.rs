@@ -49,6 +49,24 @@ fn what_cannot_be_granted_is_in_the_log_of_a_call_that_succeeds() {
 }
 
 #[test]
+fn device_rules_that_nothing_enforces_are_said() {
+    only_ocicat!("the words are ocicat's own");
+    for (rules, said) in [
+        (json!([{"allow": false}]), 1),
+        (json!([{"allow": true}, {"allow": false, "type": "c", "major": 10}]), 1),
+        (json!([{"allow": true}]), 0),
+        (json!([]), 0),
+    ] {
+        let container = Container::new().set("/linux/resources", json!({"devices": rules})).args(&["true"]);
+        container.write();
+        let messages = logged(&container, "warning", &["--cgroup-manager=none", "run", &container.id]);
+        assert_eq!(messages.len(), said, "{rules}: {messages:?}");
+        let reason = "linux.resources.devices: nothing enforces the rules, there is no cgroup";
+        assert!(messages.iter().all(|message| message.starts_with(reason)), "{messages:?}");
+    }
+}
+
+#[test]
 fn a_call_that_fails_has_its_error_alone_in_the_log() {
     only_ocicat!("the words are ocicat's own");
     let container = asking_too_much().args(&["/no/such/program"]);

@@ -31,6 +31,7 @@ pub(super) const COMMAND: Command = Command {
         ("bundle debian ./web", "then: ocicat run --bundle ./web web"),
         ("bundle --copy debian ./web", "with a plain tree of its own"),
     ],
+    failure: 1,
     run,
 };
 

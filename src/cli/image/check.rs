@@ -15,6 +15,7 @@ pub(super) const COMMAND: Command = Command {
     positionals: Positionals::NONE,
     flags: &[&[Flag::switch("repair", "remove blobs that are not what they claim to be")]],
     examples: &[("check", "after a crash, or out of curiosity"), ("check --repair", "and remove what is wrong")],
+    failure: 1,
     run,
 };
 

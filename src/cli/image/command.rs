@@ -32,6 +32,8 @@ pub(crate) struct Command {
     pub(super) flags: &'static [&'static [Flag]],
     /// Command lines after `ocicat-image `, each with what it does.
     pub(super) examples: &'static [(&'static str, &'static str)],
+    /// The exit code of a failure.
+    pub(super) failure: u8,
     /// Does it.
     pub(super) run: fn(&Call) -> Result<Ended>,
 }

@@ -27,6 +27,7 @@ pub(super) const COMMAND: Command = Command {
             "the same with a note and a new default command",
         ),
     ],
+    failure: 1,
     run,
 };
 

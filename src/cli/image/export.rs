@@ -20,6 +20,7 @@ pub(super) const COMMAND: Command = Command {
         ("export debian debian.tar", "an oci-archive"),
         ("export --as docker-archive debian debian.tar", "for `docker load`"),
     ],
+    failure: 1,
     run,
 };
 

@@ -17,6 +17,7 @@ pub(super) const COMMAND: Command = Command {
     positionals: Positionals::NONE,
     flags: &[],
     examples: &[("gc", "make room"), ("gc --format json", "the same, and how much it was for a program")],
+    failure: 1,
     run,
 };
 

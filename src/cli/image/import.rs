@@ -22,6 +22,7 @@ pub(super) const COMMAND: Command = Command {
         ("import ./layout", "all images of an OCI layout"),
         ("import saved.tar localhost:5000/app:1", "the image of an archive, under a name of yours"),
     ],
+    failure: 1,
     run,
 };
 

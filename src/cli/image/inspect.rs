@@ -22,6 +22,7 @@ pub(super) const COMMAND: Command = Command {
         ("inspect debian", "everything about the image"),
         ("inspect --config debian", "how it is meant to be run"),
     ],
+    failure: 1,
     run,
 };
 

@@ -18,6 +18,7 @@ pub(super) const COMMAND: Command = Command {
     positionals: Positionals::NONE,
     flags: &[],
     examples: &[("list", "what is here"), ("list --format json", "the same for a program")],
+    failure: 1,
     run,
 };
 

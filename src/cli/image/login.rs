@@ -34,6 +34,7 @@ pub(super) const COMMAND: Command = Command {
         ("login -u me localhost:5000", "asks for the password"),
         ("login -u me --password-stdin localhost:5000 < ./password", "asks nothing"),
     ],
+    failure: 1,
     run,
 };
 

@@ -18,6 +18,7 @@ pub(super) const COMMAND: Command = Command {
         ("logout localhost:5000", "forget who you are there"),
         ("logout --authfile ./auth.json localhost:5000", "the same in a file of your own"),
     ],
+    failure: 1,
     run,
 };
 

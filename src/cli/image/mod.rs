@@ -5,6 +5,7 @@ mod container_flags;
 mod making;
 mod progress;
 mod registry_flags;
+mod runtime;
 
 mod bundle;
 mod check;
@@ -122,36 +123,54 @@ fn default_store() -> Result<PathBuf> {
     data.map(|data| data.join("ocicat/images")).context("no place for images; hint: --store DIR")
 }
 
+/// What went wrong and the exit code that tells it.
+#[derive(Debug)]
+struct Failed {
+    error: anyhow::Error,
+    code: u8,
+}
+
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Failed {
+        Failed { error, code: 1 }
+    }
+}
+
 /// Does what the words after the program's name say, and tells a failure once.
 pub fn main(words: impl Iterator<Item = OsString>) -> u8 {
     match dispatch(words) {
         Ok(ended) => ended.code(),
-        Err(error) => {
+        Err(Failed { error, code }) => {
             eprintln!("ocicat-image: {error:#}");
-            1
+            code
         }
     }
 }
 
-fn dispatch(words: impl Iterator<Item = OsString>) -> Result<Ended> {
+fn dispatch(words: impl Iterator<Item = OsString>) -> Result<Ended, Failed> {
     let unreadable = |word: OsString| anyhow!("argument {} is not valid UTF-8", word.display());
     let words = words.map(|word| word.into_string().map_err(unreadable)).collect::<Result<Vec<String>>>()?;
     let (before, used) = super::arguments::flags(command::GLOBAL, &words, true)?;
     let rest = words.get(used..).unwrap_or_default();
     if before.is("version") {
-        return output::text(&format!("ocicat-image version {}\n", env!("CARGO_PKG_VERSION"))).map(|()| Ended::Done);
+        output::text(&format!("ocicat-image version {}\n", env!("CARGO_PKG_VERSION")))?;
+        return Ok(Ended::Done);
     }
     let (name, rest) = match rest.split_first() {
-        Some((name, rest)) if name == "help" => return help(rest.first()),
+        Some((name, rest)) if name == "help" => return Ok(help(rest.first())?),
         Some((name, rest)) if !before.help => (name, rest),
-        _ => return help(None),
+        _ => return Ok(help(None::<&str>)?),
     };
     let command = find(name)?;
     // Options that stand before the command are the command's too.
     let front = words.get(..used).unwrap_or_default();
-    let given = command::parse(command, &[front, rest].concat())?;
+    obey(command, &[front, rest].concat()).map_err(|error| Failed { error, code: command.failure })
+}
+
+fn obey(command: &'static Command, words: &[String]) -> Result<Ended> {
+    let given = command::parse(command, words)?;
     if given.help {
-        return help(Some(name));
+        return help(Some(command.name));
     }
     let json = given.wants_json()?;
     (command.run)(&Call { given, json })
@@ -162,9 +181,9 @@ fn find(name: &str) -> Result<&'static Command> {
     found.ok_or_else(|| anyhow!("no such command: {name:?}; hint: ocicat-image help"))
 }
 
-fn help(name: Option<&String>) -> Result<Ended> {
+fn help(name: Option<impl AsRef<str>>) -> Result<Ended> {
     let text = match name {
-        Some(name) => command::definition(find(name)?).render_help().to_string(),
+        Some(name) => command::definition(find(name.as_ref())?).render_help().to_string(),
         None => program().render_help().to_string(),
     };
     output::text(&text).map(|()| Ended::Done)
@@ -214,11 +233,13 @@ mod tests {
         for (line, reason) in [
             ("nope", "no such command"),
             ("pull", "requires an argument: <image>"),
+            ("run --nope x", "flag provided but not defined"),
             ("pull --nope x", "flag provided but not defined"),
             ("pull a b", "\"b\" is one more"),
             ("list --format yaml", "invalid format \"yaml\": must be text or json"),
         ] {
-            let error = dispatch(line.split(' ').map(OsString::from)).unwrap_err();
+            let Failed { error, code } = dispatch(line.split(' ').map(OsString::from)).unwrap_err();
+            assert_eq!(code, if line.starts_with("run") { 125 } else { 1 }, "{line}");
             assert!(error.to_string().contains(reason), "{line}: {error}");
         }
     }

@@ -18,6 +18,7 @@ pub(super) const COMMAND: Command = Command {
         ("mount ./web", "the bundle in ./web, with what was written in it"),
         ("mount ./web && ocicat run --bundle ./web web", "and run it again after a reboot"),
     ],
+    failure: 1,
     run,
 };
 

@@ -28,6 +28,7 @@ pub(super) const COMMAND: Command = Command {
         ("pull debian:12", "from docker.io"),
         ("pull --platform linux/arm64 localhost:5000/app", "another machine's image from a registry on this machine"),
     ],
+    failure: 1,
     run,
 };
 

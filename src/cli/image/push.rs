@@ -29,6 +29,7 @@ pub(super) const COMMAND: Command = Command {
         ("push localhost:5000/app:1", "under the name that it has"),
         ("push debian:12 localhost:5000/debian:12", "under another one"),
     ],
+    failure: 1,
     run,
 };
 

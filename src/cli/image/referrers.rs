@@ -23,6 +23,7 @@ pub(super) const COMMAND: Command = Command {
         ("referrers localhost:5000/app:1", "what there is about an image"),
         ("referrers --artifact-type application/spdx+json localhost:5000/app:1", "only bills of materials"),
     ],
+    failure: 1,
     run,
 };
 

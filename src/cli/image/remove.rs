@@ -18,6 +18,7 @@ pub(super) const COMMAND: Command = Command {
         ("remove ./web", "the bundle in ./web"),
         ("remove ./web && ocicat-image gc", "and the layers that nobody else uses"),
     ],
+    failure: 1,
     run,
 };
 

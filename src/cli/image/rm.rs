@@ -17,6 +17,7 @@ pub(super) const COMMAND: Command = Command {
         ("rm debian:12", "forget an image"),
         ("rm debian:11 debian:12 && ocicat-image gc", "forget two and make room"),
     ],
+    failure: 1,
     run,
 };
 

@@ -6,26 +6,25 @@ use super::container_flags::{CONTAINER, options, rootfs};
 use super::making::Making;
 use super::pull::{TRANSFER, wanted};
 use super::registry_flags::{PLATFORM, REGISTRY};
+use super::runtime::{FAILED, execute};
 use super::{Call, Ended};
 use crate::image::bundle::{InUse, Rootfs, remove};
 use crate::image::pull::Unpack;
 use crate::image::reference::Reference;
 use crate::image::store::Store;
-use crate::sys::{self, Asked, pidfd, signalfd};
+use crate::sys::{Asked, signalfd};
 use anyhow::{Context, Result, bail};
-use rustix::event::{PollFd, PollFlags, poll};
 use std::io::IsTerminal;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::process;
+use std::path::PathBuf;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
     name: "run",
     about: "Runs a container of an image: pulls it if it is missing, and leaves nothing behind",
-    details: "On a terminal the container gets one of its own. The exit code is the program's. With --keep the bundle stays, \
-              and `ocicat-image commit` can make an image of what was changed.",
+    details: "On a terminal the container gets one of its own. The exit code is the program's; 127: there is no such program, \
+              126: it cannot be run, 125: anything else went wrong before it ran. With --keep the bundle stays, and \
+              `ocicat-image commit` can make an image of what was changed.",
     positionals: Positionals { required: &["image"], optional: None, rest: Some("command") },
     flags: &[
         &[
@@ -45,6 +44,7 @@ pub(super) const COMMAND: Command = Command {
         ("run debian", "the image's own command, with a terminal"),
         ("run -v ./src:/src debian ls /src", "a command of yours, and a directory of the host"),
     ],
+    failure: FAILED,
     run,
 };
 
@@ -113,55 +113,4 @@ fn place_for(store: &Store, id: &str) -> Result<PathBuf> {
     let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&parent);
     made.asked(|| format!("mkdir {}", parent.display()))?;
     Ok(parent.join(id))
-}
-
-/// Runs the runtime and passes signals on until it has ended.
-fn execute(call: &Call, directory: &Path, id: &str, signals: &OwnedFd, used: Option<&InUse>) -> Result<Ended> {
-    let runtime = runtime(call)?;
-    let mut command = process::Command::new(&runtime);
-    command.arg("run").arg("--bundle").arg(directory);
-    if call.given.is("detach") {
-        command.arg("--detach");
-    }
-    command.arg(id);
-    if let Some(used) = used {
-        // If we are killed, the runtime and its container go on, and so does the mark.
-        used.inherit()?;
-    }
-    let child = command.spawn().asked(|| format!("execve {}", runtime.display()))?;
-    let child = pidfd::open(child.id().try_into().context("pid of the runtime")?)?;
-    loop {
-        let mut events = [PollFd::new(&child, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-        match poll(&mut events, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno).asked(|| "poll".to_owned()).map_err(Into::into),
-        }
-        while let Some(came) = signalfd::next(signals)? {
-            // What a key on the terminal sends, the runtime got itself.
-            if !came.from_kernel {
-                ignore_ended(pidfd::send_signal(&child, came.signal))?;
-            }
-        }
-        let ended = pidfd::wait_end(&child, 0)?;
-        if ended {
-            return Ok(Ended::Program(pidfd::reap(&child)?.code()));
-        }
-    }
-}
-
-fn ignore_ended(sent: sys::Result<()>) -> sys::Result<()> {
-    match sent {
-        Err(error) if error.errno == sys::Errno(libc::ESRCH) => Ok(()),
-        other => other,
-    }
-}
-
-/// `--runtime`, or the `ocicat` beside this program, or the one on the path.
-fn runtime(call: &Call) -> Result<PathBuf> {
-    if let Some(named) = call.given.owned::<PathBuf>("runtime") {
-        return Ok(named);
-    }
-    let own = std::env::current_exe().asked(|| "readlink /proc/self/exe".to_owned())?;
-    let beside = own.with_file_name("ocicat");
-    Ok(if beside.exists() { beside } else { PathBuf::from("ocicat") })
 }

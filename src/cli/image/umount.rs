@@ -18,6 +18,7 @@ pub(super) const COMMAND: Command = Command {
         ("umount ./web", "the bundle in ./web"),
         ("umount ./web && ocicat-image mount ./web", "and mount it again"),
     ],
+    failure: 1,
     run,
 };
 

@@ -24,6 +24,7 @@ pub(super) const COMMAND: Command = Command {
         ("unpack debian ./rootfs", "the tree of an image"),
         ("unpack --platform linux/arm64 debian ./arm", "the same of another architecture"),
     ],
+    failure: 1,
     run,
 };
 
