@@ -55,7 +55,8 @@ impl Paths {
         let deadline = Instant::now() + PATIENCE;
         if let Some(unified) = self.unified() {
             match cgroupfs::write(&unified.directory.join("cgroup.kill"), "1") {
-                Err(e) if e.errno == Errno(libc::ENOENT) && !cgroupfs::exists(&unified.directory) => {}
+                // Somebody has removed it: before the file was opened, or after that (ENODEV).
+                Err(e) if gone(&e) && !cgroupfs::exists(&unified.directory) => {}
                 Err(e) if e.errno == Errno(libc::ENOENT) => kill_listed(&unified.directory, None, deadline)?,
                 other => other?,
             }
@@ -99,6 +100,11 @@ impl Paths {
     }
 }
 
+/// What a file of a cgroup says that somebody has removed: ENODEV where it was open already.
+fn gone(error: &crate::sys::Error) -> bool {
+    [libc::ENOENT, libc::ENODEV].contains(&error.errno.0)
+}
+
 /// The number behind `key` in a file of `key value` lines.
 pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
@@ -118,7 +124,7 @@ fn collect(directory: &Path, found: &mut Vec<u32>) -> Result<()> {
             let text = String::from_utf8_lossy(&bytes);
             found.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|pid| *pid != 0));
         }
-        Err(e) if [libc::ENOENT, libc::ENODEV].contains(&e.errno.0) => return Ok(()),
+        Err(e) if gone(&e) => return Ok(()),
         // A threaded cgroup: the one above it lists its processes.
         Err(e) if e.errno == Errno(libc::EOPNOTSUPP) => {}
         Err(e) => return Err(e.into()),
