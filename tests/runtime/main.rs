@@ -12,6 +12,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod callers;
 mod cgroups;
 mod confinement;
 mod descriptors;
