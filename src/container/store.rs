@@ -160,6 +160,11 @@ impl Directory {
         &self.id
     }
 
+    /// The directory of all containers that it stands in.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where the directory is.
     pub fn path(&self) -> PathBuf {
         self.root.join(&self.id)

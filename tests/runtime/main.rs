@@ -31,6 +31,7 @@ mod process;
 mod rootless;
 mod signals;
 mod terminals;
+mod together;
 mod updates;
 mod usage;
 mod waiting;
