@@ -2,9 +2,10 @@
 
 use super::path::{Hierarchy, Paths};
 use super::processes::value_of;
-use crate::sys::{Errno, cgroupfs, files};
+use crate::sys::{self, Errno, cgroupfs, files};
 use anyhow::{Context, Result};
 use rustix::fs::OFlags;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -105,6 +106,10 @@ fn freeze_v1(directory: &Path) -> Result<()> {
 
 /// Thaws a version 1 cgroup and everything below it: a frozen sub-cgroup would keep its processes from dying.
 pub(super) fn thaw_tree(directory: &Path) {
-    let _ = cgroupfs::write(&directory.join("freezer.state"), "THAWED");
-    cgroupfs::children(directory).unwrap_or_default().iter().for_each(|child| thaw_tree(child));
+    let mut thaw = |cgroup: &OwnedFd| {
+        let _ = files::write_value_at(cgroup, "freezer.state", "THAWED");
+        Ok(())
+    };
+    // What cannot be visited is gone, or will be said by whoever waits for its processes.
+    let _: sys::Result<()> = cgroupfs::walk(directory, &mut thaw, &mut |_, _| Ok(()));
 }

@@ -15,6 +15,9 @@ use anyhow::{Context, Result};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+/// Who was given a directory that exists, and lives.
+pub type Owner<'a> = dyn Fn(&Path) -> Option<String> + 'a;
+
 /// A cgroup that was made. Dropping it does nothing: call `keep` or `undo`.
 #[derive(Debug)]
 #[must_use = "a cgroup that was made must be kept or undone"]
@@ -31,13 +34,13 @@ pub struct Made {
 }
 
 impl Made {
-    pub(super) fn new(plan: &Plan) -> Result<Made> {
+    pub(super) fn new(plan: &Plan, owner: &Owner<'_>) -> Result<Made> {
         // The stand-in counts as one.
         let full = if plan.unit.is_some() { ["0", "1"] } else { ["0", "0"] };
         let enter_by_file = plan.sheet.writes.iter().any(|w| w.file == "pids.max" && full.contains(&w.value.as_str()));
         let mut made =
             Made { paths: plan.paths.clone(), made: Vec::new(), enter_by_file, stand_in: None, started: false };
-        match made.carry_out(plan) {
+        match made.carry_out(plan, owner) {
             Ok(()) => Ok(made),
             Err(error) if plan.optional && refused(&error) => {
                 made.take_back()?;
@@ -51,13 +54,13 @@ impl Made {
         }
     }
 
-    fn carry_out(&mut self, plan: &Plan) -> Result<()> {
+    fn carry_out(&mut self, plan: &Plan, owner: &Owner<'_>) -> Result<()> {
         if let Some(unit) = &plan.unit {
             self.start_unit(plan, unit)?;
         }
         for hierarchy in &plan.paths.hierarchies {
             if plan.unit.is_none() || !cgroupfs::exists(&hierarchy.directory) {
-                make_directory(hierarchy, &mut self.made).with_context(|| hint_for(hierarchy))?;
+                make_directory(hierarchy, &mut self.made, owner).with_context(|| hint_for(hierarchy))?;
             }
             refuse_frozen_parent(hierarchy)?;
         }
@@ -166,18 +169,34 @@ fn explained(error: sys::Error) -> anyhow::Error {
     )
 }
 
-/// Makes the directory and the missing ones above it; one that is there already must be empty and not frozen.
-fn make_directory(hierarchy: &Hierarchy, made: &mut Vec<PathBuf>) -> Result<()> {
+/// Makes the directory and the missing ones above it; one that is there already must be nobody's, empty and not frozen.
+fn make_directory(hierarchy: &Hierarchy, made: &mut Vec<PathBuf>, owner: &Owner<'_>) -> Result<()> {
     let path = &hierarchy.directory;
-    match cgroupfs::make(path) {
-        Err(e) if e.errno == Errno(libc::EEXIST) => return refuse_occupied_directory(hierarchy),
-        Err(e) if e.errno == Errno(libc::ENOENT) => {}
+    let mut done = cgroupfs::make(path);
+    if done.as_ref().is_err_and(|e| e.errno == Errno(libc::ENOENT)) {
+        make_parents(hierarchy, made)?;
+        done = cgroupfs::make(path);
+    }
+    match done {
+        Err(e) if e.errno == Errno(libc::EEXIST) => {
+            // Two calls at once: who has made it may not be inside yet.
+            if let Some(owner) = owner(path) {
+                let path = path.display();
+                anyhow::bail!(
+                    "cgroup {path} is that of container {owner}; hint: give the container a linux.cgroupsPath of its own"
+                );
+            }
+            refuse_occupied_directory(hierarchy)
+        }
         other => {
             other.map_err(explained)?;
             made.push(path.clone());
-            return Ok(());
+            Ok(())
         }
     }
+}
+
+fn make_parents(hierarchy: &Hierarchy, made: &mut Vec<PathBuf>) -> Result<()> {
     for parent in missing_above(hierarchy) {
         match cgroupfs::make(&parent) {
             // Made by another container at the same moment.
@@ -188,8 +207,6 @@ fn make_directory(hierarchy: &Hierarchy, made: &mut Vec<PathBuf>) -> Result<()> 
             }
         }
     }
-    cgroupfs::make(path).map_err(explained)?;
-    made.push(path.clone());
     Ok(())
 }
 
@@ -393,7 +410,7 @@ mod tests {
             let hierarchy = Hierarchy { name: "memory".to_owned(), directory: path.join(below), mount: path };
             let said = forked::in_child(|| {
                 credentials::set_uid(65534).map_err(|error| error.to_string())?;
-                make_directory(&hierarchy, &mut Vec::new())
+                make_directory(&hierarchy, &mut Vec::new(), &|_| None)
                     .map(|()| "made".to_owned())
                     .map_err(|error| format!("{error:#}"))
             });

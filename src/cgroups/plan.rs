@@ -1,7 +1,7 @@
 //! What config.json asks of the cgroup, as directories to make and values to write.
 
 use super::devices::Rules;
-use super::make::{self, Made};
+use super::make::{self, Made, Owner};
 use super::path::{self, Driver, Hierarchy, OwnCgroups, Paths};
 use super::resctrl::{self, Rdt};
 use super::resources;
@@ -174,9 +174,13 @@ impl Plan {
         Ok(())
     }
 
-    /// Makes the directories, writes the limits and the device rules. No process is inside yet.
-    pub fn make(&self) -> Result<Made> {
-        Made::new(self)
+    /// Makes the directories, writes the limits and the device rules. No process is inside yet. `owner` names the container
+    /// that was given a directory and lives: it may be about to enter it.
+    ///
+    /// # Errors
+    /// What was made is taken back, and nothing else.
+    pub fn make(&self, owner: &Owner<'_>) -> Result<Made> {
+        Made::new(self, owner)
     }
 }
 

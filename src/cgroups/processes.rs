@@ -7,6 +7,7 @@ use super::path::Paths;
 use super::{freeze, remove};
 use crate::sys::{Errno, cgroupfs, files, pidfd};
 use anyhow::{Context, Result};
+use rustix::fs::OFlags;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -55,7 +56,8 @@ impl Paths {
         let deadline = Instant::now() + PATIENCE;
         if let Some(unified) = self.unified() {
             match cgroupfs::write(&unified.directory.join("cgroup.kill"), "1") {
-                Err(e) if e.errno == Errno(libc::ENOENT) && !cgroupfs::exists(&unified.directory) => {}
+                // Somebody has removed it: before the file was opened, or after that (ENODEV).
+                Err(e) if gone(&e) && !cgroupfs::exists(&unified.directory) => {}
                 Err(e) if e.errno == Errno(libc::ENOENT) => kill_listed(&unified.directory, None, deadline)?,
                 other => other?,
             }
@@ -99,6 +101,11 @@ impl Paths {
     }
 }
 
+/// What a file of a cgroup says that somebody has removed: ENODEV where it was open already.
+fn gone(error: &crate::sys::Error) -> bool {
+    [libc::ENOENT, libc::ENODEV].contains(&error.errno.0)
+}
+
 /// The number behind `key` in a file of `key value` lines.
 pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
@@ -107,23 +114,23 @@ pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
 /// Every process in a cgroup directory and below it; none when it does not exist.
 pub(super) fn processes_in(directory: &Path) -> Result<Vec<u32>> {
     let mut found = Vec::new();
-    collect(directory, &mut found)?;
+    cgroupfs::walk(directory, &mut |cgroup| collect(cgroup, &mut found), &mut |_, _| Ok(()))?;
     Ok(found)
 }
 
-fn collect(directory: &Path, found: &mut Vec<u32>) -> Result<()> {
-    match files::read(directory.join("cgroup.procs"), 4 << 20) {
+/// The processes of one cgroup, without those below it.
+fn collect(cgroup: &OwnedFd, found: &mut Vec<u32>) -> Result<()> {
+    match files::open_at(cgroup, "cgroup.procs", OFlags::RDONLY).and_then(|file| files::read_fd(file, 4 << 20)) {
         Ok(bytes) => {
             // 0 stands for a process of a pid namespace that we do not see.
             let text = String::from_utf8_lossy(&bytes);
             found.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|pid| *pid != 0));
+            Ok(())
         }
-        Err(e) if [libc::ENOENT, libc::ENODEV].contains(&e.errno.0) => return Ok(()),
         // A threaded cgroup: the one above it lists its processes.
-        Err(e) if e.errno == Errno(libc::EOPNOTSUPP) => {}
-        Err(e) => return Err(e.into()),
+        Err(e) if gone(&e) || e.errno == Errno(libc::EOPNOTSUPP) => Ok(()),
+        Err(e) => Err(e.into()),
     }
-    cgroupfs::children(directory)?.iter().try_for_each(|child| collect(child, found))
 }
 
 /// Opens every process and keeps those that are in the cgroup still.

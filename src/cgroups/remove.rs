@@ -3,9 +3,12 @@
 use super::path::Paths;
 use super::processes::{processes_in, value_of};
 use super::scope;
-use crate::sys::{Errno, cgroupfs, files, pidfd};
+use crate::sys::{self, Errno, cgroupfs, files, pidfd};
 use anyhow::Result;
 use rustix::fs::OFlags;
+use std::ffi::{CStr, OsStr};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -50,26 +53,50 @@ fn remove_until(directory: &Path, deadline: Instant) -> Result<()> {
     loop {
         match cgroupfs::remove(directory) {
             Err(e) if e.errno == Errno(libc::ENOENT) => return Ok(()),
-            Err(e) if [libc::EBUSY, libc::ENOTEMPTY].contains(&e.errno.0) && Instant::now() < deadline => {}
+            Err(e) if is_in_use(&e) && Instant::now() < deadline => {}
             other => return other.map_err(Into::into),
         }
-        let children = cgroupfs::children(directory)?;
-        children.iter().try_for_each(|child| remove_until(child, deadline))?;
-        if children.is_empty() {
-            wait_empty(directory, deadline)?;
+        let mut leave = |above: &OwnedFd, name: &CStr| -> Result<()> {
+            match cgroupfs::remove_at(above, name) {
+                Err(e) if e.errno == Errno(libc::ENOENT) => Ok(()),
+                Err(e) if is_in_use(&e) => {
+                    wait_empty_at(above, Path::new(OsStr::from_bytes(name.to_bytes())), directory, deadline)?;
+                    // One that is in use again, or still, is met again above.
+                    cgroupfs::remove_at(above, name).or_else(|e| if is_in_use(&e) { Ok(()) } else { Err(e.into()) })
+                }
+                other => other.map_err(Into::into),
+            }
+        };
+        cgroupfs::walk(directory, &mut |_| Ok(()), &mut leave)?;
+        match cgroupfs::remove(directory) {
+            Err(e) if is_in_use(&e) => wait_empty(directory, deadline)?,
+            Err(e) if e.errno == Errno(libc::ENOENT) => return Ok(()),
+            other => return other.map_err(Into::into),
         }
     }
 }
 
+fn is_in_use(error: &sys::Error) -> bool {
+    [libc::EBUSY, libc::ENOTEMPTY].contains(&error.errno.0)
+}
+
 /// Waits until no process is in the cgroup or below it.
 pub(super) fn wait_empty(directory: &Path, deadline: Instant) -> Result<()> {
-    let events = match files::open(directory.join("cgroup.events"), OFlags::RDONLY) {
-        Err(e) if e.errno == Errno(libc::ENOENT) => return wait_empty_v1(directory, deadline),
+    match files::open(directory, OFlags::PATH | OFlags::DIRECTORY) {
+        Err(e) if e.errno == Errno(libc::ENOENT) => Ok(()),
+        opened => wait_empty_at(&opened?, Path::new("."), directory, deadline),
+    }
+}
+
+/// The same for `cgroup`, which is `shown` or below it, from a descriptor of the directory above it.
+fn wait_empty_at(above: &OwnedFd, cgroup: &Path, shown: &Path, deadline: Instant) -> Result<()> {
+    let events = match files::open_at(above, cgroup.join("cgroup.events"), OFlags::RDONLY) {
+        Err(e) if e.errno == Errno(libc::ENOENT) => return wait_empty_v1(shown, deadline),
         other => other?,
     };
     // Ends of processes are told at once; the file tells of a second change only after 10 ms, and never when somebody
     // removes the cgroup in between (cgroup_file_notify in the kernel), so it is looked at now and then besides.
-    wait_for_processes(directory, deadline)?;
+    wait_for_processes(shown, deadline)?;
     loop {
         match files::read_start(&events, 4096) {
             // The directory was removed under us.
@@ -80,7 +107,7 @@ pub(super) fn wait_empty(directory: &Path, deadline: Instant) -> Result<()> {
                 }
             }
         }
-        anyhow::ensure!(Instant::now() < deadline, "{}", occupied(directory));
+        anyhow::ensure!(Instant::now() < deadline, "{}", occupied(shown));
         cgroupfs::wait_change(&events, deadline.min(Instant::now() + Duration::from_millis(20)))?;
     }
 }

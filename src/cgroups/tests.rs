@@ -71,7 +71,7 @@ pub(super) fn leftovers(paths: &Paths) -> Vec<PathBuf> {
 #[test]
 fn a_cgroup_lives_from_plan_to_removal() {
     for host in hosts() {
-        let made = planned(&host, "life", "{}").unwrap().make().unwrap();
+        let made = planned(&host, "life", "{}").unwrap().make(&|_| None).unwrap();
         assert_eq!(
             made.join_files().unwrap().len() + made.clone_into().unwrap().iter().count(),
             made.paths().hierarchies.len()
@@ -99,7 +99,7 @@ fn a_cgroup_lives_from_plan_to_removal() {
 #[test]
 fn sub_cgroups_are_killed_and_removed_even_when_frozen() {
     for host in hosts() {
-        let made = planned(&host, "nested", "{}").unwrap().make().unwrap();
+        let made = planned(&host, "nested", "{}").unwrap().make(&|_| None).unwrap();
         let mut child = inhabit(&made);
         let paths = made.keep();
         wait_for("two children", || paths.processes().unwrap().len() == 3);
@@ -126,7 +126,7 @@ fn sub_cgroups_are_killed_and_removed_even_when_frozen() {
 fn a_refused_limit_leaves_no_directory() {
     for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
         let plan = planned(&host, "refused", r#"{"pids":{"limit":7},"cpu":{"cpus":"4095"}}"#).unwrap();
-        let error = format!("{:#}", plan.make().unwrap_err());
+        let error = format!("{:#}", plan.make(&|_| None).unwrap_err());
         assert!(
             error.starts_with("linux.resources.cpu: write \"4095\" to ") || error.contains("cpu.cpus: write \"4095\""),
             "{error}"
@@ -140,7 +140,7 @@ fn limits_stand_in_their_files() {
     for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
         let asked = r#"{"memory":{"limit":67108864,"reservation":33554432,"swappiness":30},"pids":{"limit":9},
             "cpu":{"shares":512,"quota":50000,"period":20000,"cpus":"0","mems":"0"}}"#;
-        let made = planned(&host, "limits", asked).unwrap().make().unwrap();
+        let made = planned(&host, "limits", asked).unwrap().make(&|_| None).unwrap();
         let read = |controller: &str, file: &str| {
             let directory = &made.paths().v1(controller).unwrap().directory;
             crate::sys::files::read_text(directory.join(file)).unwrap().trim_end().to_owned()
@@ -185,7 +185,8 @@ fn device_rules_are_enforced_by_the_kernel() {
             (r#"[{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]"#, (true, true)),
             (r#"[{"allow":true,"type":"c","major":1,"minor":11,"access":"w"}]"#, (true, false)),
         ] {
-            let made = planned(&host, "devices", &format!(r#"{{"devices":{rules}}}"#)).unwrap().make().unwrap();
+            let made =
+                planned(&host, "devices", &format!(r#"{{"devices":{rules}}}"#)).unwrap().make(&|_| None).unwrap();
             assert_eq!(opens(made.paths()), expected, "{rules} on {:?}", host.cgroup);
             made.undo().unwrap();
         }
@@ -208,7 +209,7 @@ fn durations() {
             let planned = clock.elapsed();
             plan.survey().unwrap();
             let surveyed = clock.elapsed();
-            let made = plan.make().unwrap();
+            let made = plan.make(&|_| None).unwrap();
             let carried_out = clock.elapsed();
             let files = made.join_files().unwrap();
             let into = made.clone_into().unwrap();
@@ -236,7 +237,7 @@ fn durations() {
 fn an_update_changes_all_or_nothing() {
     for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
         let limits = r#"{"memory":{"limit":67108864,"swap":67108864},"pids":{"limit":9}}"#;
-        let made = planned(&host, "update", limits).unwrap().make().unwrap();
+        let made = planned(&host, "update", limits).unwrap().make(&|_| None).unwrap();
         let paths = made.paths().clone();
         let read = |controller: &str, file: &str| {
             crate::sys::cgroupfs::read(&paths.v1(controller).unwrap().directory.join(file))
@@ -271,7 +272,7 @@ fn an_update_changes_all_or_nothing() {
 fn device_rules_that_are_refused_half_way_are_put_back() {
     for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
         let before = r#"{"pids":{"limit":9},"devices":[{"allow":false,"access":"rwm"}]}"#;
-        let made = planned(&host, "half-way", before).unwrap().make().unwrap();
+        let made = planned(&host, "half-way", before).unwrap().make(&|_| None).unwrap();
         let paths = made.paths().clone();
         let devices = paths.v1("devices").unwrap().directory.clone();
         let list = || crate::sys::files::read_text(devices.join("devices.list")).unwrap();
@@ -299,7 +300,7 @@ fn device_rules_that_are_refused_half_way_are_put_back() {
 #[test]
 fn a_memory_limit_below_the_usage_is_refused_with_both_numbers() {
     for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
-        let made = planned(&host, "below", r#"{"memory":{"limit":67108864}}"#).unwrap().make().unwrap();
+        let made = planned(&host, "below", r#"{"memory":{"limit":67108864}}"#).unwrap().make(&|_| None).unwrap();
         let script = "read go; a=$(head -c 20000000 /dev/zero | tr '\\0' x); echo; read stop";
         let mut child =
             Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -324,7 +325,7 @@ fn a_memory_limit_below_the_usage_is_refused_with_both_numbers() {
 #[test]
 fn counters_are_read_from_a_living_container() {
     for host in hosts() {
-        let made = planned(&host, "stats", r#"{"devices":[]}"#).unwrap().make().unwrap();
+        let made = planned(&host, "stats", r#"{"devices":[]}"#).unwrap().make(&|_| None).unwrap();
         let mut child = inhabit(&made);
         let paths = made.keep();
         wait_for("two children", || paths.processes().unwrap().len() == 3);
@@ -345,7 +346,8 @@ fn counters_are_read_from_a_living_container() {
 #[test]
 fn an_oom_is_heard_and_counted() {
     for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
-        let made = planned(&host, "oom", r#"{"memory":{"limit":8388608,"swap":8388608}}"#).unwrap().make().unwrap();
+        let made =
+            planned(&host, "oom", r#"{"memory":{"limit":8388608,"swap":8388608}}"#).unwrap().make(&|_| None).unwrap();
         let script = "read go; a=$(head -c 50000000 /dev/zero | tr '\\0' x)";
         let mut child =
             Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -30,7 +30,7 @@ fn systemctl(arguments: &[&str]) -> String {
 fn systemd_keeps_a_container_in_a_scope() {
     let host = Host::read();
     let clock = std::time::Instant::now();
-    let made = planned_by_systemd(&host, "scope-test", r#"{"devices":[]}"#).unwrap().make().unwrap();
+    let made = planned_by_systemd(&host, "scope-test", r#"{"devices":[]}"#).unwrap().make(&|_| None).unwrap();
     println!("start: {:?}", clock.elapsed());
     let scope = "ocicat-scope-test.scope";
     assert_eq!(made.paths().scope.as_deref(), Some(scope));
@@ -66,7 +66,7 @@ fn systemd_keeps_a_container_in_a_scope() {
     assert_eq!(leftovers(&paths), Vec::<PathBuf>::new());
     assert_eq!(systemctl(&["show", "-P", "LoadState", scope]), "not-found");
     paths.remove_by_force().unwrap();
-    let made = planned_by_systemd(&host, "scope-test", "{}").unwrap().make().unwrap();
+    let made = planned_by_systemd(&host, "scope-test", "{}").unwrap().make(&|_| None).unwrap();
     let paths = made.paths().clone();
     made.undo().unwrap();
     assert_eq!(leftovers(&paths), Vec::<PathBuf>::new());
@@ -77,7 +77,7 @@ fn systemd_keeps_a_container_in_a_scope() {
 fn a_user_has_scopes_of_its_own() {
     let host = Host::read();
     assert!(host.rootless(), "run as a user");
-    let made = planned_by_systemd(&host, "user-test", "{}").unwrap().make().unwrap();
+    let made = planned_by_systemd(&host, "user-test", "{}").unwrap().make(&|_| None).unwrap();
     assert_eq!(made.paths().bus, Bus::User);
     let mut child = inhabit(&made);
     let paths = made.keep();
@@ -91,11 +91,11 @@ fn a_user_has_scopes_of_its_own() {
     let config = Config::default();
     let own = OwnCgroups::new();
     let request = Request { config: &config, host: &host, id: "user-test", driver: Driver::Cgroupfs, own: &own };
-    let made = plan(&request).unwrap().make().unwrap();
+    let made = plan(&request).unwrap().make(&|_| None).unwrap();
     println!("cgroupfs driver: {:?}", made.paths().hierarchies);
     made.undo().unwrap();
     let config: Config = serde_json::from_str(r#"{"linux":{"cgroupsPath":"/top"}}"#).unwrap();
-    let error = format!("{:#}", plan(&Request { config: &config, ..request }).unwrap().make().unwrap_err());
+    let error = format!("{:#}", plan(&Request { config: &config, ..request }).unwrap().make(&|_| None).unwrap_err());
     assert!(
         error.contains("cgroup /sys/fs/cgroup/top: this user may not make a cgroup here; hint: delegate one"),
         "{error}"
@@ -112,11 +112,11 @@ fn what_systemd_refuses_is_told_in_its_words() {
     .unwrap();
     let own = OwnCgroups::new();
     let request = Request { config: &config, host: &host, id: "b", driver: Driver::Systemd, own: &own };
-    let error = format!("{:#}", plan(&request).unwrap().make().unwrap_err());
+    let error = format!("{:#}", plan(&request).unwrap().make(&|_| None).unwrap_err());
     assert!(error.contains("systemd does not start a-b.scope: ") && error.contains("KillMode"), "{error}");
     let taken = Request { id: "init", ..request };
     let config: Config = serde_json::from_str(r#"{"linux":{"cgroupsPath":"::init"}}"#).unwrap();
-    let error = format!("{:#}", plan(&Request { config: &config, ..taken }).unwrap().make().unwrap_err());
+    let error = format!("{:#}", plan(&Request { config: &config, ..taken }).unwrap().make(&|_| None).unwrap_err());
     assert!(error.contains("systemd does not start init.scope: D-Bus StartTransientUnit at "), "{error}");
 }
 
@@ -140,7 +140,7 @@ fn limits_of_version_2_stand_in_their_files_and_change_as_one() {
     let asked = r#"{"memory":{"limit":67108864,"swap":100663296,"reservation":33554432},"pids":{"limit":9},
         "cpu":{"shares":512,"quota":50000,"period":20000,"burst":1000,"cpus":"0","mems":"0"},
         "unified":{"memory.high":"50331648","cgroup.max.depth":"3"}}"#;
-    let made = planned(&host, "limits", asked).unwrap().make().unwrap();
+    let made = planned(&host, "limits", asked).unwrap().make(&|_| None).unwrap();
     let paths = made.paths().clone();
     let read = |file: &str| {
         crate::sys::cgroupfs::read(&paths.unified().unwrap().directory.join(file)).unwrap().trim_end().to_owned()
@@ -172,7 +172,8 @@ fn limits_of_version_2_stand_in_their_files_and_change_as_one() {
 #[test]
 fn version_2_reclaims_before_it_refuses_a_lower_limit_and_hears_an_oom() {
     let Some(host) = v2_with(&["memory", "pids"]) else { return };
-    let made = planned(&host, "lower", r#"{"memory":{"limit":67108864,"swap":67108864}}"#).unwrap().make().unwrap();
+    let made =
+        planned(&host, "lower", r#"{"memory":{"limit":67108864,"swap":67108864}}"#).unwrap().make(&|_| None).unwrap();
     let script = "read go; a=$(head -c 20000000 /dev/zero | tr '\\0' x); echo; read more; b=$(head -c 90000000 /dev/zero | tr '\\0' x)";
     let mut child =
         Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

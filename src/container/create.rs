@@ -5,7 +5,7 @@ use super::record::{Amendment, Identity, Record, boot_id, pid_namespace};
 use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::undo::Undo;
-use super::{ContainerId, Create, Runtime, poststop, streams, warnings};
+use super::{ContainerId, Create, Runtime, poststop, sharing, streams, warnings};
 use crate::cgroups;
 use crate::config::Config;
 use crate::process::handshake::Gone;
@@ -219,8 +219,9 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
     }
     let console = attempt.request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let paths = attempt.plan.cgroups.paths().clone();
+    let cgroup = attempt.plan.cgroups.make(&|path| sharing::owner_of(directory, path))?;
+    // Not before: whoever is in a cgroup that was refused is somebody else's.
     undo.push("cgroups", move || drop(paths.remove_by_force()));
-    let cgroup = attempt.plan.cgroups.make()?;
     let base = status::state(first, Status::Created);
     let state = move |pid: i32| serde_json::to_string(&status::State { pid, ..base.clone() }).unwrap_or_default();
     let fifos = attempt.fifos()?;

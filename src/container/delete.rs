@@ -5,7 +5,7 @@ use super::find::Found;
 use super::record::Record;
 use super::status::{self, Status};
 use super::store::{self, Damaged, Directory};
-use super::{ContainerId, Runtime, find, poststop};
+use super::{ContainerId, Runtime, find, poststop, sharing};
 use crate::config::Config;
 use crate::sys::{self, pidfd};
 use anyhow::{Result, bail};
@@ -71,7 +71,7 @@ fn take_over(directory: &Directory, force: bool) -> Result<()> {
         {
             let _ = pidfd::send_signal(process, libc::SIGKILL);
         }
-        if let Some(paths) = record.cgroups.as_ref().filter(|_| force) {
+        if let Some(paths) = sharing::own_cgroups(&record, directory).filter(|_| force) {
             // A frozen init cannot follow its creator into death, and it holds the lock too.
             paths.kill()?;
         }
@@ -107,11 +107,12 @@ pub(super) fn destroy_own(record: &Record, directory: &Directory, config: &Confi
 }
 
 fn take_back(record: &Record, directory: &Directory, config: Option<&Config>) -> Result<Vec<String>> {
+    let cgroups = sharing::own_cgroups(record, directory);
     let init = record.current_init().and_then(|init| init.open());
     if let Some(init) = &init {
         let _ = pidfd::send_signal(init, libc::SIGKILL);
     }
-    if let Some(paths) = &record.cgroups {
+    if let Some(paths) = cgroups {
         paths.remove_by_force()?;
     }
     if let Some(init) = &init {

@@ -54,14 +54,10 @@ pub fn exec(runtime: &Runtime, request: &Exec, warn: &dyn Fn(&[String])) -> Resu
     plan.execute.makes_directory = false;
     let supervisor = if request.detach { None } else { Some(signals::Supervisor::prepare(false)?) };
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
-    let spawned = born(runtime, &found, &config, request, &plan).map_err(|error| ended(&found).unwrap_or(error))?;
+    let spawned = born(runtime, &found, &config, request, &plan).map_err(|error| explained(error, &found))?;
     let terminal = talk(&spawned, &found, request, &plan, console.as_ref())
         .inspect_err(|_| end(&spawned.child.pidfd))
-        .map_err(|error| match ended(&found) {
-            // It died with its container.
-            Some(gone) if error.is::<handshake::Gone>() || sys::errno_of(&error) == Some(Errno(libc::EPIPE)) => gone,
-            _ => error,
-        })?;
+        .map_err(|error| explained(error, &found))?;
     if let Some(error) = spawned.parent.executed()? {
         end(&spawned.child.pidfd);
         return Err(failure::translate(&process, error));
@@ -72,9 +68,19 @@ pub fn exec(runtime: &Runtime, request: &Exec, warn: &dyn Fn(&[String])) -> Resu
     Ok(supervisor.supervise(&spawned.child.pidfd, spawned.child.pid, options)?.code())
 }
 
-/// What to say of a container that has ended meanwhile; whatever went wrong then is not the caller's fault.
-fn ended(found: &Found) -> Option<anyhow::Error> {
-    found.init().err()
+/// What to say of a container that ends meanwhile: nothing of what goes wrong then is the caller's fault. Whatever kills the
+/// container takes its init last, which waits for every other process of its pid namespace; so it is given a moment.
+fn explained(error: anyhow::Error, found: &Found) -> anyhow::Error {
+    const MOMENT_MS: i32 = 200;
+    const OF_THE_END: [i32; 5] = [libc::ENODEV, libc::ENOENT, libc::ENOMEM, libc::EPIPE, libc::ESRCH];
+    let of_the_end = sys::errno_of(&error).is_some_and(|errno| OF_THE_END.contains(&errno.0));
+    if !error.is::<handshake::Gone>() && !of_the_end {
+        return error;
+    }
+    if let Ok((_, init)) = found.init() {
+        let _ = pidfd::wait_end(&init, MOMENT_MS);
+    }
+    found.init().err().unwrap_or(error)
 }
 
 /// Kills and reaps: a dead process that nobody reaps keeps the container's pid namespace, and so its init, from ending.

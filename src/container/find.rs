@@ -47,10 +47,22 @@ fn parse(id: &str) -> Result<ContainerId> {
 
 fn found(directory: Directory) -> Result<Found> {
     let Some((record, config)) = directory.record()? else {
-        bail!(never_created(directory.id()));
+        bail!(without_record(&directory));
     };
     let status = status::of(&record, &directory);
     Ok(Found { directory, record, status, config })
+}
+
+/// What to say of a directory in which nothing is recorded: its creator has only just begun, or it was deleted since it was
+/// opened, or nobody will ever write into it.
+fn without_record(directory: &Directory) -> String {
+    let id = directory.id();
+    // Somebody's lock is asked for first: who has just deleted it had it until then.
+    match (directory.try_lock(), directory.exists()) {
+        (_, false) => format!("container does not exist: {id}"),
+        (false, true) => format!("container is being created: {id}"),
+        (true, true) => never_created(id),
+    }
 }
 
 /// What to say of a directory that a killed runtime left before it made anything else.
@@ -80,5 +92,24 @@ impl Found {
         // It may have ended since it was found.
         let now = || status::of(&self.record, &self.directory);
         open.with_context(|| format!("container not running: {} is {}", self.record.id, now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_without_a_record_is_new_or_gone_or_was_given_up() {
+        let root = tempfile::tempdir().unwrap();
+        let id: ContainerId = "box".parse().unwrap();
+        let creator = store::claim(root.path(), &id).unwrap();
+        let said = || found(store::find(root.path(), &id).unwrap()).unwrap_err().to_string();
+        assert_eq!(said(), "container is being created: box");
+        creator.unlock().unwrap();
+        assert_eq!(said(), "container box was never created: its runtime was killed; hint: delete --force");
+        let opened_before = store::find(root.path(), &id).unwrap();
+        creator.remove().unwrap();
+        assert_eq!(found(opened_before).unwrap_err().to_string(), "container does not exist: box");
     }
 }

@@ -37,9 +37,9 @@ pub fn kill(runtime: &Runtime, request: &Kill) -> Result<()> {
 }
 
 fn signal_all(found: &Found, signal: i32) -> Result<()> {
-    match &found.record.cgroups {
-        Some(paths) if !paths.is_empty() => paths.signal_all(signal),
-        _ => match found.init() {
+    match found.own_cgroups() {
+        Some(paths) => paths.signal_all(signal),
+        None => match found.init() {
             Ok((_, init)) => Ok(pidfd::send_signal(init, signal)?),
             Err(_) => Ok(()),
         },

@@ -22,6 +22,7 @@ mod record;
 mod request;
 mod restore;
 mod run;
+mod sharing;
 mod signal;
 mod start;
 mod state;

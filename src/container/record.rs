@@ -194,6 +194,12 @@ impl Record {
         self.is_of_this_boot() && !self.is_of_another_pid_namespace()
     }
 
+    /// True when the machine was started anew since: nothing of the container can be there any more. False where procfs does
+    /// not tell.
+    pub fn is_of_another_boot(&self) -> bool {
+        !self.boot_id.is_empty() && !boot_id().is_empty() && !self.is_of_this_boot()
+    }
+
     fn is_of_this_boot(&self) -> bool {
         self.boot_id == boot_id()
     }

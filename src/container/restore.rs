@@ -20,7 +20,7 @@ use super::record::{Amendment, Identity, Record};
 use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::undo::Undo;
-use super::{ContainerId, Restore, Runtime, delete, find, poststop, streams};
+use super::{ContainerId, Restore, Runtime, delete, find, poststop, sharing, streams};
 use crate::cgroups;
 use crate::config::Config;
 use crate::namespaces::{self, Kind as Namespace};
@@ -171,8 +171,9 @@ impl Attempt<'_> {
         }
         let console = self.request.create.console_socket.as_deref().map(console_socket::connect).transpose()?;
         let paths = self.plan.cgroups.paths().clone();
+        let cgroup = self.plan.cgroups.make(&|path| sharing::owner_of(self.directory, path))?;
+        // Not before: whoever is in a cgroup that was refused is somebody else's.
         undo.push("cgroups", move || drop(paths.remove_by_force()));
-        let cgroup = self.plan.cgroups.make()?;
         let happened = self.ask_criu(first, streams, &cgroup)?;
         let (record, terminal) = (happened.record, happened.terminal);
         let record = record.context("criu has restored the container and not said which process it is")?;

@@ -28,9 +28,9 @@ pub fn list(runtime: &Runtime) -> Result<Vec<State>> {
 /// `container does not exist`, or its cgroup cannot be read.
 pub fn processes(runtime: &Runtime, id: &str) -> Result<Vec<u32>> {
     let found = find::look(runtime, id)?;
-    match &found.record.cgroups {
-        Some(paths) if !paths.is_empty() => paths.processes(),
-        _ => Ok(found
+    match found.own_cgroups() {
+        Some(paths) => paths.processes(),
+        None => Ok(found
             .record
             .current_init()
             .filter(|init| init.is_alive())

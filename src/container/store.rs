@@ -70,15 +70,37 @@ pub fn claim(root: &Path, id: &ContainerId) -> Result<Directory> {
     };
     match made {
         Ok(()) => {}
-        Err(rustix::io::Errno::EXIST) => bail!("container with given ID already exists: {id}"),
+        Err(rustix::io::Errno::EXIST) => bail!(taken(id)),
         Err(errno) => {
             let errno = Errno(errno.raw_os_error());
             return Err(sys::Error { call: format!("mkdir {}", path.display()), errno }.into());
         }
     }
-    let directory = open(root, id)?;
+    match open(root, id) {
+        Err(error) if sys::errno_of(&error) == Some(Errno(libc::ENOENT)) => bail!(deleted_meanwhile(id)),
+        opened => first(opened?),
+    }
+}
+
+/// Takes a directory that was just made. Until it is locked a `delete --force` may remove it, and another call make it anew:
+/// then what is in it is that one's, and never to be taken back by this one.
+fn first(directory: Directory) -> Result<Directory> {
     directory.lock()?;
+    if directory.has(RECORD) {
+        bail!(taken(&directory.id));
+    }
+    if !directory.exists() {
+        bail!(deleted_meanwhile(&directory.id));
+    }
     Ok(directory)
+}
+
+fn taken(id: &ContainerId) -> String {
+    format!("container with given ID already exists: {id}")
+}
+
+fn deleted_meanwhile(id: &ContainerId) -> String {
+    format!("container {id} was deleted by another call before it was made")
 }
 
 fn make_root(root: &Path) -> rustix::io::Result<()> {
@@ -136,6 +158,11 @@ impl Directory {
     /// The container's id.
     pub fn id(&self) -> &ContainerId {
         &self.id
+    }
+
+    /// The directory of all containers that it stands in.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where the directory is.
@@ -272,6 +299,28 @@ fn read_record(bytes: &[u8]) -> Option<(Record, Box<RawValue>)> {
 mod tests {
     use super::*;
     use crate::container::record::Identity;
+
+    #[test]
+    fn a_directory_that_another_call_has_removed_and_made_anew_is_left_to_that_one() {
+        let root = tempfile::tempdir().unwrap();
+        let id: ContainerId = "box".parse().unwrap();
+        let record = Record::new("box", Identity { pid: 1, start: 2 });
+        // Each is what a call has that was interrupted between mkdir and flock.
+        let removed = claim(root.path(), &id).unwrap();
+        removed.remove().unwrap();
+        removed.unlock().unwrap();
+        let theirs = claim(root.path(), &id).unwrap();
+        let anew = open(root.path(), &id).unwrap();
+        theirs.write_first(&record, b"{}").unwrap();
+        theirs.unlock().unwrap();
+        for (interrupted, expected) in [
+            (removed, "container box was deleted by another call before it was made"),
+            (anew, "container with given ID already exists: box"),
+        ] {
+            assert_eq!(first(interrupted).unwrap_err().to_string(), expected);
+            assert!(theirs.record().unwrap().is_some() && theirs.exists());
+        }
+    }
 
     #[test]
     fn a_record_that_was_cut_short_is_none_and_an_amendment_that_was_is_not_read() {

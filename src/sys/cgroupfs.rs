@@ -1,10 +1,12 @@
 //! What the cgroup filesystem is used with: directories that are cgroups, one-value files, and files that tell of a change.
 
-use super::{Asked, Result, files};
+use super::{Asked, Errno, Error, Result, files};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Instant;
 
 /// Makes a cgroup (mkdir(2), mode 0755 less the umask).
@@ -41,14 +43,70 @@ pub fn read(path: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned())
 }
 
-/// The sub-cgroups of a cgroup; none when it does not exist.
-pub fn children(path: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.asked(|| format!("readdir {}", path.display()))?,
+/// Visits a cgroup and all below it: `enter` gets each one before those below it, `leave` the one above and the name of each
+/// after them; the first one is only entered. What does not exist, or goes away meanwhile, has nothing below it.
+///
+/// Who may write a cgroup can nest others deeper than a path may be long (PATH_MAX), and no end is set to that: so all go by
+/// descriptor, of which one is open at a time, and no stack grows with the depth.
+///
+/// # Errors
+/// What a visit answers, or a cgroup that cannot be opened or listed.
+pub fn walk<E: From<Error>>(
+    first: &Path,
+    enter: &mut dyn FnMut(&OwnedFd) -> std::result::Result<(), E>,
+    leave: &mut dyn FnMut(&OwnedFd, &CStr) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let mut here = match files::open(first, flags) {
+        Err(error) if error.errno == Errno(libc::ENOENT) => return Ok(()),
+        opened => opened?,
     };
-    let directories = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    Ok(directories.map(|entry| entry.path()).collect())
+    enter(&here)?;
+    let mut left = sub_cgroups(&here)?;
+    // The names on the way down, each with what is still to be visited above it.
+    let mut way: Vec<(CString, Vec<CString>)> = Vec::new();
+    loop {
+        if let Some(name) = left.pop() {
+            here = match files::open_at(&here, Path::new(OsStr::from_bytes(name.to_bytes())), flags) {
+                Err(error) if error.errno == Errno(libc::ENOENT) => continue,
+                opened => opened?,
+            };
+            enter(&here)?;
+            let above = std::mem::replace(&mut left, sub_cgroups(&here)?);
+            way.push((name, above));
+        } else if let Some((name, above)) = way.pop() {
+            // Always the one it was made in: a cgroup is never moved elsewhere.
+            here = files::open_at(&here, "..", flags)?;
+            left = above;
+            leave(&here, &name)?;
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+fn sub_cgroups(cgroup: &OwnedFd) -> Result<Vec<CString>> {
+    let mut names = Vec::new();
+    let listed = rustix::fs::Dir::read_from(cgroup).and_then(|entries| {
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            if entry.file_type().is_dir() && name != c"." && name != c".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(())
+    });
+    match listed {
+        // It was removed meanwhile.
+        Err(rustix::io::Errno::NOENT) => Ok(Vec::new()),
+        listed => listed.asked(|| "getdents of a cgroup".to_owned()).map(|()| names),
+    }
+}
+
+/// Removes an empty sub-cgroup of the cgroup that is open.
+pub fn remove_at(above: &OwnedFd, name: &CStr) -> Result<()> {
+    rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR).asked(|| format!("rmdir {}", name.to_string_lossy()))
 }
 
 /// Hands a file or directory to `uid`; the group stays.
@@ -102,4 +160,34 @@ pub fn wait_two(
 pub fn let_others_run() {
     let millisecond = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
     let _ = poll(&mut [], Some(&millisecond));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroups_are_visited_however_deep_they_are_and_each_below_is_left_before_the_one_above() {
+        // Deeper than a path (4096 bytes) and a table of descriptors (1024) go.
+        const DEPTH: usize = 1500;
+        let top = tempfile::tempdir().unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let mut here = files::open(top.path(), flags).unwrap();
+        for _ in 0..DEPTH {
+            for name in ["deeper", "wide"] {
+                rustix::fs::mkdirat(&here, name, Mode::RWXU).unwrap();
+            }
+            here = files::open_at(&here, "deeper", flags).unwrap();
+        }
+        let mut entered = 0;
+        let enter = &mut |_: &OwnedFd| -> Result<()> {
+            entered += 1;
+            Ok(())
+        };
+        // A directory with others below it could not be removed.
+        walk(top.path(), enter, &mut |above, name| remove_at(above, name)).unwrap();
+        assert_eq!(entered, 1 + 2 * DEPTH);
+        assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), 0);
+        walk(&top.path().join("no"), &mut |_| Ok(()), &mut |above, name| remove_at(above, name)).unwrap();
+    }
 }

@@ -31,9 +31,8 @@ macro_rules! program {
 
 /// What a program of ours needs before anything else. False where that cannot be had: then nothing can be done.
 pub fn prepared() -> bool {
-    // A closed standard stream would otherwise become the next file that is opened; and a reader that went away is an error of
-    // the write, not the end of us.
-    super::descriptors::fill_closed_streams().is_ok() && super::signals::ignore_broken_pipes().is_ok()
+    // A closed standard stream would otherwise become the next file that is opened.
+    super::descriptors::fill_closed_streams().is_ok() && super::signals::prepare().is_ok()
 }
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);

@@ -31,9 +31,13 @@ pub fn set_default(signal: i32) -> Result<()> {
     set_action(signal, libc::SIG_DFL).asked(|| format!("rt_sigaction {signal} SIG_DFL"))
 }
 
-/// rt_sigaction(2): a write to a pipe without a reader is EPIPE from now on, and no signal.
-pub fn ignore_broken_pipes() -> Result<()> {
-    set_action(libc::SIGPIPE, libc::SIG_IGN).asked(|| "rt_sigaction SIGPIPE SIG_IGN".to_owned())
+/// What this program wants, whatever its caller has set (execve(2) keeps what is ignored): a child that has ended waits to be
+/// reaped, which it does not where SIGCHLD is ignored (wait(2)); a write to a pipe without a reader is EPIPE, and one beyond
+/// RLIMIT_FSIZE is EFBIG, and neither ends us half-way.
+pub fn prepare() -> Result<()> {
+    set_default(libc::SIGCHLD)?;
+    let ignore = |signal| set_action(signal, libc::SIG_IGN).asked(|| format!("rt_sigaction {signal} SIG_IGN"));
+    ignore(libc::SIGPIPE).and_then(|()| ignore(libc::SIGXFSZ))
 }
 
 fn set_action(signal: i32, handler: libc::sighandler_t) -> std::io::Result<()> {

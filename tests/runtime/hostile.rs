@@ -232,3 +232,23 @@ fn a_place_below_a_frozen_cgroup_is_refused_and_not_waited_for() {
     fs::remove_dir(&parent).unwrap();
     assert!(outcome.code != 0 && (outcome.err.contains("frozen") || !ours()), "{outcome}");
 }
+
+#[test]
+fn cgroups_that_are_nested_deeper_than_a_path_is_long_keep_nobody_from_deleting() {
+    only_ocicat!("runc and crun go by paths");
+    let container = Container::new().namespace("cgroup").edit(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        let cgroup = mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap();
+        cgroup["options"] = json!(["nosuid", "noexec", "nodev", "relatime"]);
+    });
+    let mut ready = container.fifo("ready");
+    // Its own path is shorter than the host's, which has the container's cgroup in it.
+    let nest = "cd /sys/fs/cgroup; test ! -d freezer || cd freezer; n=0; \
+                while mkdir nested-in-others 2> /dev/null && cd nested-in-others 2> /dev/null; do n=$((n + 1)); done; \
+                echo $n > /ready; exec sleep 1000";
+    let container = container.shell(nest).detached();
+    let depth = ready.line().parse::<u32>().unwrap();
+    assert!(depth > 200, "{depth}");
+    assert_eq!(container.call(&["ps", "--format", "json", &container.id]).ok().json(), json!([container.pid()]));
+    container.call(&["delete", "--force", &container.id]).ok();
+}

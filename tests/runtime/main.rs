@@ -12,6 +12,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod callers;
 mod cgroups;
 mod confinement;
 mod descriptors;
@@ -30,6 +31,7 @@ mod process;
 mod rootless;
 mod signals;
 mod terminals;
+mod together;
 mod updates;
 mod usage;
 mod waiting;

@@ -1,0 +1,72 @@
+//! Containers that get into each other's way: one cgroup for two, and calls at the same time.
+
+use crate::common::*;
+use std::process::{Child, Stdio};
+
+/// Two bundles that ask for the same cgroup, and the containers side by side in one state root.
+fn side_by_side_in_one_cgroup() -> (Container, Container) {
+    let (first, second) = two_in_one_cgroup();
+    let root = first.root();
+    (first, second.global("--root").global(root.to_str().unwrap()))
+}
+
+/// Two bundles that ask for the same cgroup.
+fn two_in_one_cgroup() -> (Container, Container) {
+    let first = Container::new().args(&["sleep", "1000"]);
+    let mut second = Container::new().args(&["sleep", "1000"]);
+    second.cgroup.clone_from(&first.cgroup);
+    let second = second.set("/linux/cgroupsPath", json!(first.cgroup));
+    (first, second)
+}
+
+fn quiet(container: &Container, args: &[&str]) -> Child {
+    let mut call = container.command(args);
+    call.stdin(container.null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn of_two_that_are_made_at_once_in_one_cgroup_one_is_refused_and_the_other_lives() {
+    only_ocicat!("others let both in");
+    for round in 0..8 {
+        let (first, second) = side_by_side_in_one_cgroup();
+        let both = [first, second];
+        both.iter().for_each(Container::write);
+        let calls = [0, 1].map(|at| quiet(&both[at], &["create", &both[at].id]));
+        let codes = calls.map(|mut call| outcome::code_of(&mut call));
+        assert!(codes == [0, 1] || codes == [1, 0], "round {round}: {codes:?}");
+        let winner = &both[usize::from(codes[0] != 0)];
+        assert_eq!(winner.status(), "created", "round {round}");
+        both.iter().for_each(|container| drop(container.call(&["delete", "--force", &container.id])));
+    }
+}
+
+#[test]
+fn deleting_a_stopped_container_leaves_the_one_alone_that_has_its_cgroup_now() {
+    only_ocicat!("crun kills it");
+    let (first, second) = side_by_side_in_one_cgroup();
+    let first = first.detached();
+    first.end();
+    let second = second.detached();
+    first.call(&["ps", &first.id]).ok();
+    first.call(&["kill", "--all", &first.id, "KILL"]).ok();
+    assert_eq!(second.status(), "running");
+    first.call(&["delete", "--force", &first.id]).ok();
+    assert_eq!(second.status(), "running");
+    second.call(&["delete", "--force", &second.id]).ok();
+}
+
+#[test]
+fn a_container_of_before_a_restart_of_the_machine_is_deleted_without_whoever_has_its_cgroup_now() {
+    only_ocicat!("the record is this runtime's");
+    let (first, second) = two_in_one_cgroup();
+    let first = first.detached();
+    first.end();
+    let record = first.root().join(&first.id).join("record");
+    let text = std::fs::read_to_string(&record).unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    std::fs::write(&record, text.replace(boot.trim(), "11111111-2222-3333-4444-555555555555")).unwrap();
+    let second = second.detached();
+    assert_eq!(first.status(), "stopped");
+    first.call(&["delete", "--force", &first.id]).ok();
+    assert_eq!(second.status(), "running");
+}
