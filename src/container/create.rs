@@ -304,8 +304,7 @@ impl Attempt<'_> {
             (None, _) => None,
         };
         if let Some(socket) = &self.request.pidfd_socket {
-            let socket = console_socket::connect(socket)?;
-            console_socket::send(socket.as_fd(), spawned.child.pidfd.as_fd(), "pidfd")?;
+            console_socket::send_pidfd(socket, spawned.child.pidfd.as_fd())?;
         }
         if let Some(file) = &self.request.pid_file {
             write_pid_file(file, spawned.child.pid)?;

@@ -226,8 +226,7 @@ fn talk(
         (None, _) => None,
     };
     if let Some(socket) = &request.pidfd_socket {
-        let socket = console_socket::connect(socket)?;
-        console_socket::send(socket.as_fd(), spawned.child.pidfd.as_fd(), "pidfd")?;
+        console_socket::send_pidfd(socket, spawned.child.pidfd.as_fd())?;
     }
     if let Some(file) = &request.pid_file {
         write_pid_file(file, spawned.child.pid)?;
