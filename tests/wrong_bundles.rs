@@ -492,6 +492,31 @@ fn what_is_not_there_is_named_with_the_call_that_missed_it() {
             "config.json: mounts[7] (/data): bind source /no/such: open_tree /no/such: no such file or directory (ENOENT)",
         ),
         (
+            "a file mounted on a directory",
+            |c| c.mount("/tmp", "bind", "/etc/passwd", &["bind"]),
+            "config.json: mounts[7] (/tmp): a file cannot be mounted on a directory: move_mount to a descriptor: not a directory (ENOTDIR)",
+        ),
+        (
+            "a directory mounted on a file",
+            |c| c.mount("/bin/busybox", "bind", "/etc", &["bind"]),
+            "config.json: mounts[7] (/bin/busybox): a directory cannot be mounted on a file: move_mount to a descriptor: not a directory (ENOTDIR)",
+        ),
+        (
+            "a filesystem mounted on a file",
+            |c| c.mount("/bin/busybox", "tmpfs", "tmpfs", &[]),
+            "config.json: mounts[7] (/bin/busybox): a directory cannot be mounted on a file: move_mount to a descriptor: not a directory (ENOTDIR)",
+        ),
+        (
+            "a change of a mount that is not there",
+            |c| c.mount("/tmp", "tmpfs", "tmpfs", &["remount", "ro"]),
+            "config.json: mounts[7] (/tmp): remount: nothing is mounted here",
+        ),
+        (
+            "a root that is a file",
+            |c| c.set("/root/path", json!("rootfs/bin/busybox")),
+            "config.json: root.path (DIR/rootfs/bin/busybox): not a directory (ENOTDIR)",
+        ),
+        (
             "no such filesystem",
             |c| c.mount("/data", "nofs", "none", &[]),
             "config.json: mounts[7] (/data): fsopen nofs: no such device (ENODEV)",
@@ -538,7 +563,17 @@ fn what_is_not_there_is_named_with_the_call_that_missed_it() {
         (
             "a program without the right to run",
             |c| c.file("/bin/text", "hello", 0o644).args(&["/bin/text"]),
-            "exec: \"/bin/text\": permission denied (EACCES)",
+            "exec: \"/bin/text\": its mode 0644 does not allow it: permission denied (EACCES)",
+        ),
+        (
+            "a program on a mount without programs",
+            |c| c.mount("/tmp", "bind", "/bin", &["bind", "noexec"]).args(&["/tmp/busybox"]),
+            "exec: \"/tmp/busybox\": it is on a mount with noexec: permission denied (EACCES)",
+        ),
+        (
+            "a program whose interpreter is none",
+            |c| c.file("/bin/text", "#!/etc/passwd", 0o755).args(&["/bin/text"]),
+            "exec: \"/bin/text\": the interpreter /etc/passwd of its first line may not be executed: permission denied (EACCES)",
         ),
     ]);
 }
