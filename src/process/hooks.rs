@@ -1,8 +1,9 @@
 //! Runs the hooks of one moment of the life cycle (config.md, "POSIX-platform Hooks"), in the order they are written.
 //!
 //! A hook gets the container's state on its standard input, exactly the arguments and the environment of config.json, and a
-//! process group of its own that is killed when the time is up. What it prints is kept for the error text: the runtime's own
-//! output belongs to the container.
+//! process group of its own that is killed when the time is up. Where config.json says nothing of an environment, a hook of the
+//! host has the runtime's, as with runc and crun; in the child this is empty. What it prints is kept for the error text: the
+//! runtime's own output belongs to the container.
 
 use crate::config::Hook;
 use crate::process::signals;
@@ -147,7 +148,11 @@ impl Program {
         if arguments.is_empty() {
             arguments.push(path.clone());
         }
-        Ok(Program { path, arguments, environment: all(&hook.env, "env")? })
+        let environment = match &hook.env {
+            Some(list) => all(list, "env")?,
+            None => inherited(),
+        };
+        Ok(Program { path, arguments, environment })
     }
 
     /// In the child: never returns.
@@ -176,6 +181,14 @@ impl Program {
         let _ = signals::reset();
         Err(children::execute(&self.path, &self.arguments, &self.environment))
     }
+}
+
+/// The runtime's own environment. Nothing in a child that goes into a container: what was there is wiped (`sys::program`).
+fn inherited() -> Vec<CString> {
+    let entry = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    };
+    std::env::vars_os().filter_map(entry).collect()
 }
 
 enum Never {}
@@ -263,7 +276,7 @@ mod tests {
         Hook {
             path: PathBuf::from("/bin/sh"),
             args: ["sh", "-c", script].map(str::to_owned).to_vec(),
-            env: vec!["A=1".to_owned()],
+            env: Some(vec!["A=1".to_owned()]),
             timeout: None,
         }
     }
@@ -292,6 +305,16 @@ mod tests {
             let end = expected.strip_prefix("...").is_some_and(|end| text.contains(": ...") && text.ends_with(end));
             let begin = expected.ends_with("...") && text.starts_with(expected);
             assert!(text == expected || end || begin, "{script}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_hook_without_an_environment_has_the_runtimes_and_one_with_an_empty_one_has_none() {
+        let path = std::env::var("PATH").unwrap();
+        let script = "env | grep ^PATH= >&2; exit 1";
+        for (env, expected) in [(None, format!(": PATH={path}")), (Some(Vec::new()), String::new())] {
+            let text = said(&[Hook { env, ..hook(script) }], "");
+            assert_eq!(text, format!("hooks.createRuntime[0] /bin/sh: exit status 1{expected}"));
         }
     }
 

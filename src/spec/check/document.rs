@@ -110,7 +110,7 @@ fn one_hook(place: &dyn Fn() -> String, hook: &Hook, report: &mut Report) {
     for (index, arg) in hook.args.iter().enumerate() {
         no_nul(|| format!("{}.args[{index}]", place()), arg, report);
     }
-    environment(&|| place() + ".env", &hook.env, report);
+    environment(&|| place() + ".env", hook.env.as_deref().unwrap_or_default(), report);
 }
 
 /// IEEE Std 1003.1, `environ`: NAME=VALUE.
