@@ -135,7 +135,7 @@ fn what_the_specification_forbids_is_refused() {
         (
             "a version of the future",
             |c| c.set("/ociVersion", json!("2.0.0")),
-            "config.json: ociVersion: \"2.0.0\" is not a version 1.x of the specification",
+            "config.json: ociVersion: \"2.0.0\" is not a version 1.x.y of the specification",
         ),
         ("no root", |c| c.set("/root", Value::Null), "config.json: root: a root filesystem is required"),
         ("no root path", |c| c.set("/root", json!({})), "config.json: root.path: a path is required"),
@@ -360,6 +360,11 @@ fn what_linux_cannot_do_is_refused() {
             "a cgroup file elsewhere",
             |c| c.set("/linux/resources/unified", json!({"../memory.max": "1"})),
             "config.json: linux.resources.unified (../memory.max): is not the name of a file in a cgroup",
+        ),
+        (
+            "less swap and memory than memory",
+            |c| c.set("/linux/resources/memory", json!({"limit": 20_000_000, "swap": 10_000_000})),
+            "config.json: linux.resources.memory.swap: 10000000 is less than the limit of 20000000, which it has to include",
         ),
         (
             "a relative masked path",

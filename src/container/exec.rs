@@ -52,9 +52,11 @@ pub fn exec(runtime: &Runtime, request: &Exec, warn: &dyn Fn(&[String])) -> Resu
         seccomp: filter(&found)?,
     })?;
     plan.execute.makes_directory = false;
+    runtime.progress.done(|| "container found, process planned".to_owned());
     let supervisor = if request.detach { None } else { Some(signals::Supervisor::prepare(false)?) };
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let spawned = born(runtime, &found, &config, request, &plan).map_err(|error| ended(&found).unwrap_or(error))?;
+    runtime.progress.done(|| format!("process cloned: {}", spawned.child.pid));
     let terminal = talk(&spawned, &found, request, &plan, console.as_ref())
         .inspect_err(|_| end(&spawned.child.pidfd))
         .map_err(|error| match ended(&found) {
@@ -62,10 +64,12 @@ pub fn exec(runtime: &Runtime, request: &Exec, warn: &dyn Fn(&[String])) -> Resu
             Some(gone) if error.is::<handshake::Gone>() || sys::errno_of(&error) == Some(Errno(libc::EPIPE)) => gone,
             _ => error,
         })?;
+    runtime.progress.done(|| "process is ready: cgroups, namespaces, user, capabilities".to_owned());
     if let Some(error) = spawned.parent.executed()? {
         end(&spawned.child.pidfd);
         return Err(failure::translate(&process, error));
     }
+    runtime.progress.done(|| "program executed".to_owned());
     warn(&warnings::of(&plan, &config));
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal };

@@ -241,11 +241,10 @@ fn check(path: &CStr, name: &CStr) -> Result<(), Failure> {
         FileType::Directory => return Err(said(libc::EISDIR)),
         _ => return Err(said(libc::EACCES)),
     }
-    rustix::fs::accessat(rustix::fs::CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
-        .map_err(|errno| {
-            let why = why_not_executable(path, status.st_mode & 0o7777);
-            Failure::Program(failure(format!("exec: {name:?}{why}"), errno.raw_os_error()))
-        })?;
+    rustix::fs::accessat(rustix::fs::CWD, path, Access::EXEC_OK, AtFlags::EACCESS).map_err(|errno| {
+        let why = why_not_executable(path, status.st_mode & 0o7777);
+        Failure::Program(failure(format!("exec: {name:?}{why}"), errno.raw_os_error()))
+    })?;
     interpreter::check(path)
         .map_err(|(why, errno)| Failure::Interpreter(failure(format!("exec: {name:?}: {why}"), errno)))
 }

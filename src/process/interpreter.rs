@@ -41,7 +41,9 @@ fn first_line(line: &[u8]) -> Result<(), (String, i32)> {
     }
     let shown = name.to_string_lossy();
     match accessat(CWD, &name, Access::EXEC_OK, AtFlags::EACCESS) {
-        Err(Errno::ACCESS) => Err((format!("the interpreter {shown} of its first line may not be executed"), libc::EACCES)),
+        Err(Errno::ACCESS) => {
+            Err((format!("the interpreter {shown} of its first line may not be executed"), libc::EACCES))
+        }
         Err(Errno::NOENT) if word.ends_with(b"\r") => missing_file(format!(
             "its first line ends in CRLF, as on Windows, and so names the interpreter {shown:?}: stat {shown:?}"
         )),

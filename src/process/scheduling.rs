@@ -75,7 +75,9 @@ fn attributes(asked: &Scheduler) -> Result<SchedulingAttributes> {
     }
     let in_order = 0 < runtime && runtime <= deadline && (period == 0 || deadline <= period);
     if asked.policy == "SCHED_DEADLINE" && !keeps && !in_order {
-        bail!("process.scheduler: SCHED_DEADLINE needs 0 < runtime <= deadline, and deadline <= period where there is one");
+        bail!(
+            "process.scheduler: SCHED_DEADLINE needs 0 < runtime <= deadline, and deadline <= period where there is one"
+        );
     }
     Ok(SchedulingAttributes { size: 0, policy: policy as u32, flags, nice, priority, runtime, deadline, period })
 }
@@ -223,10 +225,7 @@ mod tests {
                 r#"{"scheduler": {"policy": "SCHED_RR", "priority": 1, "period": 1}}"#,
                 "process.scheduler.period: only SCHED_DEADLINE has one",
             ),
-            (
-                r#"{"scheduler": {"policy": "SCHED_FIFO"}}"#,
-                "process.scheduler.priority: 0 is outside of 1 to 99",
-            ),
+            (r#"{"scheduler": {"policy": "SCHED_FIFO"}}"#, "process.scheduler.priority: 0 is outside of 1 to 99"),
             (
                 r#"{"scheduler": {"policy": "SCHED_RR", "priority": 100}}"#,
                 "process.scheduler.priority: 100 is outside of 1 to 99",

@@ -9,7 +9,7 @@ pub(super) fn version(seen: &Seen<'_>, report: &mut Report) {
     if version.is_empty() {
         report.add("ociVersion", "a version is required");
     } else if !is_version_1(version) {
-        report.add("ociVersion", format!("{version:?} is not a version 1.x of the specification"));
+        report.add("ociVersion", format!("{version:?} is not a version 1.x.y of the specification"));
     }
 }
 
