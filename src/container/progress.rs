@@ -3,9 +3,11 @@
 
 use std::rc::Rc;
 
+type Listener = dyn Fn(&str);
+
 /// Who hears of the steps; nobody by default.
 #[derive(Clone, Default)]
-pub struct Progress(Option<Rc<dyn Fn(&str)>>);
+pub struct Progress(Option<Rc<Listener>>);
 
 impl Progress {
     /// Each step goes to this listener.
