@@ -135,7 +135,7 @@ fn what_the_specification_forbids_is_refused() {
         (
             "a version of the future",
             |c| c.set("/ociVersion", json!("2.0.0")),
-            "config.json: ociVersion: \"2.0.0\" is not a version 1.x of the specification",
+            "config.json: ociVersion: \"2.0.0\" is not a version 1.x.y of the specification",
         ),
         ("no root", |c| c.set("/root", Value::Null), "config.json: root: a root filesystem is required"),
         ("no root path", |c| c.set("/root", json!({})), "config.json: root.path: a path is required"),
@@ -362,6 +362,11 @@ fn what_linux_cannot_do_is_refused() {
             "config.json: linux.resources.unified (../memory.max): is not the name of a file in a cgroup",
         ),
         (
+            "less swap and memory than memory",
+            |c| c.set("/linux/resources/memory", json!({"limit": 20_000_000, "swap": 10_000_000})),
+            "config.json: linux.resources.memory.swap: 10000000 is less than the limit of 20000000, which it has to include",
+        ),
+        (
             "a relative masked path",
             |c| c.set("/linux/maskedPaths/-", json!("proc/kcore")),
             "config.json: linux.maskedPaths[10]: proc/kcore is not an absolute path",
@@ -492,6 +497,31 @@ fn what_is_not_there_is_named_with_the_call_that_missed_it() {
             "config.json: mounts[7] (/data): bind source /no/such: open_tree /no/such: no such file or directory (ENOENT)",
         ),
         (
+            "a file mounted on a directory",
+            |c| c.mount("/tmp", "bind", "/etc/passwd", &["bind"]),
+            "config.json: mounts[7] (/tmp): a file cannot be mounted on a directory: move_mount to a descriptor: not a directory (ENOTDIR)",
+        ),
+        (
+            "a directory mounted on a file",
+            |c| c.mount("/bin/busybox", "bind", "/etc", &["bind"]),
+            "config.json: mounts[7] (/bin/busybox): a directory cannot be mounted on a file: move_mount to a descriptor: not a directory (ENOTDIR)",
+        ),
+        (
+            "a filesystem mounted on a file",
+            |c| c.mount("/bin/busybox", "tmpfs", "tmpfs", &[]),
+            "config.json: mounts[7] (/bin/busybox): a directory cannot be mounted on a file: move_mount to a descriptor: not a directory (ENOTDIR)",
+        ),
+        (
+            "a change of a mount that is not there",
+            |c| c.mount("/tmp", "tmpfs", "tmpfs", &["remount", "ro"]),
+            "config.json: mounts[7] (/tmp): remount: nothing is mounted here",
+        ),
+        (
+            "a root that is a file",
+            |c| c.set("/root/path", json!("rootfs/bin/busybox")),
+            "config.json: root.path (DIR/rootfs/bin/busybox): not a directory (ENOTDIR)",
+        ),
+        (
             "no such filesystem",
             |c| c.mount("/data", "nofs", "none", &[]),
             "config.json: mounts[7] (/data): fsopen nofs: no such device (ENODEV)",
@@ -538,7 +568,17 @@ fn what_is_not_there_is_named_with_the_call_that_missed_it() {
         (
             "a program without the right to run",
             |c| c.file("/bin/text", "hello", 0o644).args(&["/bin/text"]),
-            "exec: \"/bin/text\": permission denied (EACCES)",
+            "exec: \"/bin/text\": its mode 0644 does not allow it: permission denied (EACCES)",
+        ),
+        (
+            "a program on a mount without programs",
+            |c| c.mount("/tmp", "bind", "/bin", &["bind", "noexec"]).args(&["/tmp/busybox"]),
+            "exec: \"/tmp/busybox\": it is on a mount with noexec: permission denied (EACCES)",
+        ),
+        (
+            "a program whose interpreter is none",
+            |c| c.file("/bin/text", "#!/etc/passwd", 0o755).args(&["/bin/text"]),
+            "exec: \"/bin/text\": the interpreter /etc/passwd of its first line may not be executed: permission denied (EACCES)",
         ),
     ]);
 }

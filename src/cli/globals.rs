@@ -2,7 +2,7 @@
 
 use super::arguments::{self, Given};
 use super::command::Flag;
-use crate::container::{CgroupManager, Runtime};
+use crate::container::{CgroupManager, Progress, Runtime};
 use crate::host::Host;
 use anyhow::{Result, bail};
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::value("log", "FILE", "write what fails to this file too"),
     Flag::value("log-format", "FORMAT", "form of the log: text or json"),
-    Flag::switch("debug", "log the steps and not only what fails"),
+    Flag::switch("debug", "log each step with its time, and not only what fails"),
     Flag::value("log-level", "LEVEL", "debug, info, warning or error; debug is the same as --debug"),
     Flag::switch("systemd-cgroup", "let systemd make the cgroup; cgroupsPath is then slice:prefix:name"),
     Flag::value("cgroup-manager", "MANAGER", "cgroupfs, systemd or disabled (none)"),
@@ -112,12 +112,22 @@ impl Globals {
             Some(root) => root.clone(),
             None => default_root(&host, std::env::var("XDG_RUNTIME_DIR").ok())?,
         };
-        Ok(Runtime { root, cgroup_manager: self.cgroup_manager, host })
+        Ok(Runtime { root, cgroup_manager: self.cgroup_manager, host, progress: self.progress() })
     }
 
     /// The same for a command that touches no state of containers, and so needs no place for it.
     pub fn runtime_without_state(&self) -> Runtime {
-        Runtime { root: PathBuf::new(), cgroup_manager: self.cgroup_manager, host: self.host() }
+        let (cgroup_manager, host) = (self.cgroup_manager, self.host());
+        Runtime { root: PathBuf::new(), cgroup_manager, host, progress: self.progress() }
+    }
+
+    /// With `--debug` each step goes to the log.
+    fn progress(&self) -> Progress {
+        if !self.debug {
+            return Progress::default();
+        }
+        let globals = self.clone();
+        Progress::to(move |step| super::log::debug(&globals, || step.to_owned()))
     }
 
     fn host(&self) -> Host {

@@ -104,8 +104,9 @@ pub struct Hook {
     pub path: PathBuf,
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
+    /// Absent, it is the runtime's own; an empty list is an empty one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<Vec<String>>,
     /// Seconds; must be greater than zero.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<i64>,

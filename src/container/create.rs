@@ -5,7 +5,7 @@ use super::record::{Amendment, Identity, Record, boot_id, pid_namespace};
 use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::undo::Undo;
-use super::{ContainerId, Create, Runtime, poststop, sharing, streams, warnings};
+use super::{ContainerId, Create, Progress, Runtime, poststop, sharing, streams, warnings};
 use crate::cgroups;
 use crate::config::Config;
 use crate::process::handshake::Gone;
@@ -99,12 +99,14 @@ pub(super) fn planned_if(
 /// Makes a container.
 pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Made> {
     let Planned { id, bundle, config, raw, mut plan } = planned(runtime, request, mode)?;
+    runtime.progress.done(|| format!("config.json of {} read, checked and planned", bundle.display()));
     if let Some(linux) = &config.linux {
         process::sysctl::check_joined(linux).map_err(locate)?;
     }
     let directory = store::claim(&runtime.root, &id)?;
     let mut undo = Undo::default();
     undo.push("state", || drop(directory.remove()));
+    runtime.progress.done(|| format!("{} claimed", runtime.root.join(id.as_str()).display()));
     plan.cgroups.survey().map_err(locate)?;
     let record = Record {
         no_new_keyring: request.no_new_keyring,
@@ -113,6 +115,7 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
     let hooks_begun = Cell::new(false);
     let attempt = Attempt {
         request,
+        progress: &runtime.progress,
         mode,
         config: &config,
         plan: &plan,
@@ -200,6 +203,7 @@ pub(super) fn first_record(
 /// One attempt to make a container.
 struct Attempt<'a> {
     request: &'a Create,
+    progress: &'a Progress,
     mode: Mode,
     config: &'a Config,
     plan: &'a spec::plan::Plan,
@@ -222,6 +226,7 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
     let cgroup = attempt.plan.cgroups.make(&|path| sharing::owner_of(directory, path))?;
     // Not before: whoever is in a cgroup that was refused is somebody else's.
     undo.push("cgroups", move || drop(paths.remove_by_force()));
+    attempt.progress.done(|| "record written, cgroups and limits made".to_owned());
     let base = status::state(first, Status::Created);
     let state = move |pid: i32| serde_json::to_string(&status::State { pid, ..base.clone() }).unwrap_or_default();
     let fifos = attempt.fifos()?;
@@ -235,6 +240,7 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
         state: &state,
     };
     let spawned = spawn::spawn(&attempt.plan.init, given, cgroup.clone_into()?)?;
+    attempt.progress.done(|| format!("mounts of the host opened, init cloned: {}", spawned.child.pid));
     let doomed = spawned.child.pidfd.try_clone()?;
     undo.push("init", move || {
         let _ = pidfd::send_signal(&doomed, libc::SIGKILL);
@@ -248,6 +254,7 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
     let terminal = attempt.hand_out(&record, &spawned, ready, console.as_ref())?;
     directory.amend(&amendment)?;
     spawned.parent.done()?;
+    attempt.progress.done(|| "recorded as created".to_owned());
     Ok((record, spawned, terminal))
 }
 
@@ -271,6 +278,7 @@ impl Attempt<'_> {
             parent.map_ids()?;
             mappings.write(pid)?;
             parent.done()?;
+            self.progress.done(|| "ids mapped".to_owned());
         }
         if init.parent_has_work {
             parent.run_hooks()?;
@@ -278,8 +286,11 @@ impl Attempt<'_> {
             self.hooks_begun.set(true);
             run_hooks(self.config, init, &state(pid))?;
             parent.done()?;
+            self.progress.done(|| "network devices moved, prestart and createRuntime hooks ended".to_owned());
         }
-        parent.ready()
+        let ready = parent.ready()?;
+        self.progress.done(|| "init is ready: namespaces, mounts, devices, user, capabilities".to_owned());
+        Ok(ready)
     }
 
     /// Gives the descriptors and the pid to whoever asked for them; keeps the terminal in the foreground.
@@ -305,8 +316,7 @@ impl Attempt<'_> {
             (None, _) => None,
         };
         if let Some(socket) = &self.request.pidfd_socket {
-            let socket = console_socket::connect(socket)?;
-            console_socket::send(socket.as_fd(), spawned.child.pidfd.as_fd(), "pidfd")?;
+            console_socket::send_pidfd(socket, spawned.child.pidfd.as_fd())?;
         }
         if let Some(file) = &self.request.pid_file {
             write_pid_file(file, spawned.child.pid)?;

@@ -52,16 +52,20 @@ pub fn exec(runtime: &Runtime, request: &Exec, warn: &dyn Fn(&[String])) -> Resu
         seccomp: filter(&found)?,
     })?;
     plan.execute.makes_directory = false;
+    runtime.progress.done(|| "container found, process planned".to_owned());
     let supervisor = if request.detach { None } else { Some(signals::Supervisor::prepare(false)?) };
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let spawned = born(runtime, &found, &config, request, &plan).map_err(|error| explained(error, &found))?;
+    runtime.progress.done(|| format!("process cloned: {}", spawned.child.pid));
     let terminal = talk(&spawned, &found, request, &plan, console.as_ref())
         .inspect_err(|_| end(&spawned.child.pidfd))
         .map_err(|error| explained(error, &found))?;
+    runtime.progress.done(|| "process is ready: cgroups, namespaces, user, capabilities".to_owned());
     if let Some(error) = spawned.parent.executed()? {
         end(&spawned.child.pidfd);
         return Err(failure::translate(&process, error));
     }
+    runtime.progress.done(|| "program executed".to_owned());
     warn(&warnings::of(&plan, &config));
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal };
@@ -232,8 +236,7 @@ fn talk(
         (None, _) => None,
     };
     if let Some(socket) = &request.pidfd_socket {
-        let socket = console_socket::connect(socket)?;
-        console_socket::send(socket.as_fd(), spawned.child.pidfd.as_fd(), "pidfd")?;
+        console_socket::send_pidfd(socket, spawned.child.pidfd.as_fd())?;
     }
     if let Some(file) = &request.pid_file {
         write_pid_file(file, spawned.child.pid)?;

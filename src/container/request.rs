@@ -1,6 +1,7 @@
 //! What may be asked of the runtime: plain data, checked by the verb that takes it.
 #![allow(missing_docs, reason = "the fields are the options of the command line and documented there")]
 
+use super::Progress;
 use crate::host::Host;
 use std::path::PathBuf;
 
@@ -25,6 +26,8 @@ pub struct Runtime {
     pub cgroup_manager: CgroupManager,
     /// Facts of this machine.
     pub host: Host,
+    /// Hears of what is done.
+    pub progress: Progress,
 }
 
 /// `create`, and the first half of `run`.

@@ -24,10 +24,12 @@ pub fn run(runtime: &Runtime, request: &Run, warn: &dyn Fn(&[String])) -> Result
         delete::destroy_made(&made);
         return Err(error);
     }
+    runtime.progress.done(|| "program begun, poststart hooks ended".to_owned());
     warn(&made.warnings);
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal };
     let ended = supervisor.supervise(&made.spawned.child.pidfd, made.spawned.child.pid, options);
+    runtime.progress.done(|| "program ended".to_owned());
     match &ended {
         Ok(ended) if request.keep => Exit::now(&made.record, Some(*ended)).keep(&made.directory),
         _ => warn(&delete::destroy_made(&made)),

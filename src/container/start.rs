@@ -39,11 +39,14 @@ pub fn start(runtime: &Runtime, id: &str) -> Result<()> {
         return Err(locate(failure::translate(process, failed)));
     }
     drop(outcome);
+    runtime.progress.done(|| "program executed".to_owned());
     let state = status::state(&found.record, Status::Running);
     let_program_begin(&config, &init)?;
     // A hook may call the runtime itself, and one that hangs must not keep others from the container.
     found.directory.unlock()?;
-    after_start(&config, &state).inspect_err(|_| drop(delete::destroy_again(&found)))
+    after_start(&config, &state).inspect_err(|_| drop(delete::destroy_again(&found)))?;
+    runtime.progress.done(|| "poststart hooks ended".to_owned());
+    Ok(())
 }
 
 /// Poststart hooks come after the program was executed (runtime.md, "Lifecycle", 9). The kernel tells of the execve before

@@ -4,11 +4,13 @@
 
 use crate::config::Process;
 use crate::process::interpreter;
-use crate::sys::{self, Asked, Errno, files};
+use crate::sys::{self, Asked, Errno, files, reach};
 use anyhow::{Context, Result, bail};
-use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, ResolveFlags};
-use std::ffi::{CStr, CString};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Where programs are searched when the container's environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -116,10 +118,7 @@ pub fn make_directory(plan: &Plan, root: BorrowedFd<'_>) -> Result<()> {
         return Ok(());
     }
     let path = plan.directory.to_bytes();
-    let open = |path: &[u8]| {
-        use std::os::unix::ffi::OsStrExt;
-        in_root(root, std::ffi::OsStr::from_bytes(path), OFlags::PATH | OFlags::DIRECTORY)
-    };
+    let open = |path: &[u8]| in_root(root, OsStr::from_bytes(path), OFlags::PATH | OFlags::DIRECTORY);
     match open(path) {
         Err(error) if error.errno.0 == libc::ENOENT => {}
         // Anything else is said by the change to it, which may be allowed to the user where it is not to us.
@@ -231,7 +230,10 @@ fn check(path: &CStr, name: &CStr) -> Result<(), Failure> {
     let name = name.to_string_lossy();
     let said = |errno| Failure::Program(failure(format!("exec: {name:?}"), errno));
     let status = rustix::fs::stat(path).map_err(|errno| {
-        let call = format!("exec: {name:?}: stat {}", path.to_string_lossy());
+        let barred = reach::barred(Path::new(OsStr::from_bytes(path.to_bytes())));
+        let barred = barred.filter(|_| errno == rustix::io::Errno::ACCESS);
+        let why = barred.map_or_else(String::new, |dir| format!("this user may not enter {}: ", dir.display()));
+        let call = format!("exec: {name:?}: {why}stat {}", path.to_string_lossy());
         Failure::Program(failure(call, errno.raw_os_error()))
     })?;
     match FileType::from_raw_mode(status.st_mode) {
@@ -239,10 +241,22 @@ fn check(path: &CStr, name: &CStr) -> Result<(), Failure> {
         FileType::Directory => return Err(said(libc::EISDIR)),
         _ => return Err(said(libc::EACCES)),
     }
-    rustix::fs::accessat(rustix::fs::CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
-        .map_err(|errno| said(errno.raw_os_error()))?;
+    rustix::fs::accessat(rustix::fs::CWD, path, Access::EXEC_OK, AtFlags::EACCESS).map_err(|errno| {
+        let why = why_not_executable(path, status.st_mode & 0o7777);
+        Failure::Program(failure(format!("exec: {name:?}{why}"), errno.raw_os_error()))
+    })?;
     interpreter::check(path)
-        .map_err(|missing| Failure::Interpreter(failure(format!("exec: {name:?}: {missing}"), libc::ENOENT)))
+        .map_err(|(why, errno)| Failure::Interpreter(failure(format!("exec: {name:?}: {why}"), errno)))
+}
+
+/// What forbids to execute a file that is there, as far as it shows. Security modules do not show.
+fn why_not_executable(path: &CStr, mode: u32) -> String {
+    let no_exec = rustix::fs::statvfs(path).is_ok_and(|facts| facts.f_flag.contains(StatVfsMountFlags::NOEXEC));
+    match () {
+        () if no_exec => ": it is on a mount with noexec".to_owned(),
+        () if mode & 0o111 != 0o111 => format!(": its mode {mode:04o} does not allow it"),
+        () => String::new(),
+    }
 }
 
 impl std::fmt::Display for Plan {

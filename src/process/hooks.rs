@@ -1,8 +1,9 @@
 //! Runs the hooks of one moment of the life cycle (config.md, "POSIX-platform Hooks"), in the order they are written.
 //!
 //! A hook gets the container's state on its standard input, exactly the arguments and the environment of config.json, and a
-//! process group of its own that is killed when the time is up. What it prints is kept for the error text: the runtime's own
-//! output belongs to the container.
+//! process group of its own that is killed when the time is up. Where config.json says nothing of an environment, a hook of the
+//! host has the runtime's, as with runc and crun; in the child this is empty. What it prints is kept for the error text: the
+//! runtime's own output belongs to the container.
 
 use crate::config::Hook;
 use crate::process::signals;
@@ -147,7 +148,11 @@ impl Program {
         if arguments.is_empty() {
             arguments.push(path.clone());
         }
-        Ok(Program { path, arguments, environment: all(&hook.env, "env")? })
+        let environment = match &hook.env {
+            Some(list) => all(list, "env")?,
+            None => inherited(),
+        };
+        Ok(Program { path, arguments, environment })
     }
 
     /// In the child: never returns.
@@ -178,6 +183,14 @@ impl Program {
     }
 }
 
+/// The runtime's own environment. Nothing in a child that goes into a container: what was there is wiped (`sys::program`).
+fn inherited() -> Vec<CString> {
+    let entry = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    };
+    std::env::vars_os().filter_map(entry).collect()
+}
+
 enum Never {}
 
 /// What a hook prints: nothing where it goes to a file.
@@ -187,7 +200,7 @@ struct Captured {
     text: Vec<u8>,
 }
 
-/// So much of an output is kept; the rest is read and forgotten, so that the hook never waits for us.
+/// So much of the end of an output is kept; the rest is read and forgotten, so that the hook never waits for us.
 const KEPT: usize = 64 * 1024;
 
 /// The hook's end and ours.
@@ -209,8 +222,11 @@ impl Captured {
             match rustix::io::read(read, &mut bytes) {
                 Ok(0) => self.read = None,
                 Ok(length) => {
-                    let room = KEPT.saturating_sub(self.text.len()).min(length);
-                    self.text.extend(bytes.get(..room).unwrap_or_default());
+                    self.text.extend(bytes.get(..length).unwrap_or_default());
+                    // Twice as much before the first half goes: else each read would move it all.
+                    if self.text.len() > 2 * KEPT {
+                        self.text.drain(..self.text.len() - KEPT);
+                    }
                 }
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return,
@@ -260,7 +276,7 @@ mod tests {
         Hook {
             path: PathBuf::from("/bin/sh"),
             args: ["sh", "-c", script].map(str::to_owned).to_vec(),
-            env: vec!["A=1".to_owned()],
+            env: Some(vec!["A=1".to_owned()]),
             timeout: None,
         }
     }
@@ -281,11 +297,24 @@ mod tests {
             ("echo out; exit 3", "hooks.createRuntime[0] /bin/sh: exit status 3: out"),
             ("kill -9 $$", "hooks.createRuntime[0] /bin/sh: killed by signal 9"),
             ("head -c 1000000 /dev/zero; exit 4", "hooks.createRuntime[0] /bin/sh: exit status 4: ..."),
+            ("head -c 1000000 /dev/zero >&2; echo; echo last words >&2; exit 4", "...last words"),
             ("test $(ls /proc/self/fd | wc -l) = 4", "ok"),
         ];
         for (script, expected) in rows {
             let text = said(&[hook(script)], "STATE");
-            assert!(text == expected || expected.ends_with("...") && text.starts_with(expected), "{script}: {text}");
+            let end = expected.strip_prefix("...").is_some_and(|end| text.contains(": ...") && text.ends_with(end));
+            let begin = expected.ends_with("...") && text.starts_with(expected);
+            assert!(text == expected || end || begin, "{script}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_hook_without_an_environment_has_the_runtimes_and_one_with_an_empty_one_has_none() {
+        let path = std::env::var("PATH").unwrap();
+        let script = "env | grep ^PATH= >&2; exit 1";
+        for (env, expected) in [(None, format!(": PATH={path}")), (Some(Vec::new()), String::new())] {
+            let text = said(&[Hook { env, ..hook(script) }], "");
+            assert_eq!(text, format!("hooks.createRuntime[0] /bin/sh: exit status 1{expected}"));
         }
     }
 

@@ -10,7 +10,7 @@ use super::{hooks, scheduling, signals, sysctl, terminal};
 use crate::namespaces::{self, Kind};
 use crate::rootfs::{self, Root};
 use crate::sys::procfs::Procfs;
-use crate::sys::{Asked, clone, files, proc};
+use crate::sys::{self, Asked, clone, files, proc};
 use anyhow::{Context, Result};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -53,7 +53,7 @@ const fn step(name: &'static str, act: fn(&mut Init<'_>) -> Result<()>) -> Step 
 /// Before the ids are mapped. The notes say what breaks if a line moves.
 const BORN: &[Step] = &[
     // first: handlers and masks of the runtime would act on signals to the container
-    step("signals", |_| signals::reset()),
+    step("signals", own_signals),
     // before anything is used: limits count from here; and a cgroup namespace begins where the process is
     step("cgroups", join_cgroups),
     // before the ids: a session of the runtime's terminal could be signalled from it
@@ -259,6 +259,17 @@ fn join_cgroups(init: &mut Init<'_>) -> Result<()> {
     write_zero(std::mem::take(&mut init.given.cgroup_files))?;
     if init.plan.process.is_some() {
         scheduling::reset_affinity();
+    }
+    Ok(())
+}
+
+/// Who ends a container before it is started shall not have to wait until the grace period is over: the first process of a pid
+/// namespace gets no signal that it has no handler for (pid_namespaces(7)).
+fn own_signals(init: &mut Init<'_>) -> Result<()> {
+    signals::reset()?;
+    if init.given.start.is_some() && rustix::process::getpid().is_init() {
+        const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+        ENDING.into_iter().try_for_each(sys::signals::end_by)?;
     }
     Ok(())
 }

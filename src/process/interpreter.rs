@@ -1,16 +1,18 @@
 //! What a program needs besides itself: the interpreter of a `#!` line, the dynamic loader of an ELF file. The kernel only says
 //! "no such file" when one of them is missing, and people then search for the program that is there.
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat};
+use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 
 /// The kernel itself looks at so many bytes (BINPRM_BUF_SIZE).
 const HEAD: usize = 256;
 
-/// An error text when the file at `path` needs a file that does not exist. What cannot be read is left to the kernel.
-pub(super) fn check(path: &CStr) -> Result<(), String> {
+/// An error text and number when the file at `path` needs a file that does not exist or is no program. What cannot be read
+/// is left to the kernel.
+pub(super) fn check(path: &CStr) -> Result<(), (String, i32)> {
     if leads_to_runtime(path) {
-        return Err(RUNTIME.to_owned());
+        return Err((RUNTIME.to_owned(), libc::ENOENT));
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return Ok(()) };
@@ -22,29 +24,33 @@ pub(super) fn check(path: &CStr) -> Result<(), String> {
     }
     match loader(head, |offset, buffer| rustix::io::pread(&file, buffer, offset).ok()) {
         Some(name) if missing(&name) => {
-            Err(format!("its dynamic loader {} is missing: stat {0}", name.to_string_lossy()))
+            Err((format!("its dynamic loader {} is missing: stat {0}", name.to_string_lossy()), libc::ENOENT))
         }
         _ => Ok(()),
     }
 }
 
 /// The interpreter as binfmt_script reads it: the first word up to a blank, a tab or the end of the line.
-fn first_line(line: &[u8]) -> Result<(), String> {
+fn first_line(line: &[u8]) -> Result<(), (String, i32)> {
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let word = line.split(|byte| matches!(byte, b' ' | b'\t' | 0)).find(|word| !word.is_empty()).unwrap_or_default();
     let Ok(name) = CString::new(word) else { return Ok(()) };
+    let missing_file = |words| Err((words, libc::ENOENT));
     if leads_to_runtime(&name) {
-        return Err(format!("its interpreter: {RUNTIME}"));
-    }
-    if word.is_empty() || !missing(&name) {
-        return Ok(());
+        return missing_file(format!("its interpreter: {RUNTIME}"));
     }
     let shown = name.to_string_lossy();
-    match word.strip_suffix(b"\r") {
-        Some(_) => Err(format!(
+    match accessat(CWD, &name, Access::EXEC_OK, AtFlags::EACCESS) {
+        Err(Errno::ACCESS) => {
+            Err((format!("the interpreter {shown} of its first line may not be executed"), libc::EACCES))
+        }
+        Err(Errno::NOENT) if word.ends_with(b"\r") => missing_file(format!(
             "its first line ends in CRLF, as on Windows, and so names the interpreter {shown:?}: stat {shown:?}"
         )),
-        None => Err(format!("the interpreter {shown} of its first line is missing: stat {shown}")),
+        Err(Errno::NOENT) if !word.is_empty() => {
+            missing_file(format!("the interpreter {shown} of its first line is missing: stat {shown}"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -52,9 +58,9 @@ const RUNTIME: &str = "a link to /proc/self/exe names the runtime, and the conta
 
 /// True for a magic link to this very program, /proc/self/exe: what it would start is the launcher, over and over.
 fn leads_to_runtime(path: &CStr) -> bool {
-    use rustix::fs::{CWD, ResolveFlags, openat2, stat};
+    use rustix::fs::{ResolveFlags, openat2, stat};
     let plain = openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
-    if !matches!(plain, Err(rustix::io::Errno::LOOP)) {
+    if !matches!(plain, Err(Errno::LOOP)) {
         return false;
     }
     let (Ok(named), Ok(own)) = (stat(path), stat(c"/proc/self/exe")) else { return false };
@@ -62,7 +68,7 @@ fn leads_to_runtime(path: &CStr) -> bool {
 }
 
 fn missing(name: &CStr) -> bool {
-    matches!(rustix::fs::stat(name), Err(rustix::io::Errno::NOENT))
+    matches!(rustix::fs::stat(name), Err(Errno::NOENT))
 }
 
 /// The PT_INTERP of a little-endian 64-bit ELF file (elf(5)); `read` reads at an offset.
@@ -104,6 +110,7 @@ mod tests {
                 "#!/bin/sh\r\n",
                 "its first line ends in CRLF, as on Windows, and so names the interpreter \"/bin/sh\\r\": stat \"/bin/sh\\r\"",
             ),
+            ("#!/etc/passwd\n", "the interpreter /etc/passwd of its first line may not be executed"),
             ("#!", ""),
             ("no program", ""),
             ("", ""),
@@ -112,7 +119,7 @@ mod tests {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::io::Write::write_all(&mut file.as_file(), content.as_bytes()).unwrap();
             let path = CString::new(file.path().to_str().unwrap()).unwrap();
-            assert_eq!(check(&path).err().unwrap_or_default(), *expected, "{content:?}");
+            assert_eq!(check(&path).err().unwrap_or_default().0, *expected, "{content:?}");
         }
     }
 
@@ -126,7 +133,7 @@ mod tests {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::io::Write::write_all(&mut file.as_file(), &content).unwrap();
             let path = CString::new(file.path().to_str().unwrap()).unwrap();
-            let said = check(&path).err().unwrap_or_default();
+            let said = check(&path).err().unwrap_or_default().0;
             assert!(said.starts_with(expected) && said.is_empty() == expected.is_empty(), "{said}");
         }
     }

@@ -1,8 +1,9 @@
 //! `process.scheduler`, `process.ioPriority` and `process.execCPUAffinity`.
 
 use crate::config::{IoPriority, Process, Scheduler};
+use crate::sys::Error;
 use crate::sys::scheduling::{self as sys, SchedulingAttributes};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// What to set; nothing is changed where nothing was asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +17,9 @@ pub struct Plan {
 /// include/uapi/linux/sched.h, by number.
 const POLICIES: [&str; 7] =
     ["SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_ISO", "SCHED_IDLE", "SCHED_DEADLINE"];
+
+/// sched(7): those with a priority.
+const REALTIME: [&str; 2] = ["SCHED_FIFO", "SCHED_RR"];
 
 /// By bit.
 const FLAGS: [&str; 7] = [
@@ -56,8 +60,11 @@ fn attributes(asked: &Scheduler) -> Result<SchedulingAttributes> {
     let Ok(priority) = u32::try_from(asked.priority.unwrap_or(0)) else {
         bail!("process.scheduler.priority: {} is negative", asked.priority.unwrap_or(0));
     };
-    if priority != 0 && !matches!(asked.policy.as_str(), "SCHED_FIFO" | "SCHED_RR") {
-        bail!("process.scheduler.priority: only SCHED_FIFO and SCHED_RR have one");
+    let keeps = asked.flags.iter().any(|flag| flag.starts_with("SCHED_FLAG_KEEP_"));
+    match (REALTIME.contains(&asked.policy.as_str()), priority) {
+        (false, 1..) => bail!("process.scheduler.priority: only SCHED_FIFO and SCHED_RR have one"),
+        (true, 0 | 100..) if !keeps => bail!("process.scheduler.priority: {priority} is outside of 1 to 99"),
+        _ => {}
     }
     let times = [("runtime", asked.runtime), ("deadline", asked.deadline), ("period", asked.period)];
     let [runtime, deadline, period] = times.map(|(_, time)| time.unwrap_or(0));
@@ -65,6 +72,12 @@ fn attributes(asked: &Scheduler) -> Result<SchedulingAttributes> {
         && asked.policy != "SCHED_DEADLINE"
     {
         bail!("process.scheduler.{name}: only SCHED_DEADLINE has one");
+    }
+    let in_order = 0 < runtime && runtime <= deadline && (period == 0 || deadline <= period);
+    if asked.policy == "SCHED_DEADLINE" && !keeps && !in_order {
+        bail!(
+            "process.scheduler: SCHED_DEADLINE needs 0 < runtime <= deadline, and deadline <= period where there is one"
+        );
     }
     Ok(SchedulingAttributes { size: 0, policy: policy as u32, flags, nice, priority, runtime, deadline, period })
 }
@@ -82,12 +95,24 @@ fn io_priority(asked: &IoPriority) -> Result<(u32, u32)> {
 /// Sets scheduling policy and I/O priority of the calling process; before the capabilities go.
 pub fn apply(plan: &Plan) -> Result<()> {
     if let Some(attributes) = &plan.scheduler {
-        sys::set_scheduling(attributes).context("process.scheduler")?;
+        sys::set_scheduling(attributes).map_err(|error| explained(attributes, error)).context("process.scheduler")?;
     }
     if let Some((class, level)) = plan.io_priority {
         sys::set_io_priority(class, level).context("process.ioPriority")?;
     }
     Ok(())
+}
+
+/// With CONFIG_RT_GROUP_SCHED a realtime policy is refused to a cgroup that has no realtime, as every new one has none.
+fn explained(attributes: &SchedulingAttributes, error: Error) -> anyhow::Error {
+    let realtime = REALTIME.iter().any(|word| POLICIES.get(attributes.policy as usize) == Some(word));
+    match error.errno.0 {
+        libc::EPERM if realtime => anyhow!(
+            "{error}; hint: it needs CAP_SYS_NICE and, where cgroups of version 1 share out realtime, \
+             linux.resources.cpu.realtimeRuntime"
+        ),
+        _ => error.into(),
+    }
 }
 
 impl std::fmt::Display for Plan {
@@ -197,8 +222,17 @@ mod tests {
                 "process.scheduler.priority: only SCHED_FIFO and SCHED_RR have one",
             ),
             (
-                r#"{"scheduler": {"policy": "SCHED_RR", "period": 1}}"#,
+                r#"{"scheduler": {"policy": "SCHED_RR", "priority": 1, "period": 1}}"#,
                 "process.scheduler.period: only SCHED_DEADLINE has one",
+            ),
+            (r#"{"scheduler": {"policy": "SCHED_FIFO"}}"#, "process.scheduler.priority: 0 is outside of 1 to 99"),
+            (
+                r#"{"scheduler": {"policy": "SCHED_RR", "priority": 100}}"#,
+                "process.scheduler.priority: 100 is outside of 1 to 99",
+            ),
+            (
+                r#"{"scheduler": {"policy": "SCHED_DEADLINE", "runtime": 3, "deadline": 2}}"#,
+                "process.scheduler: SCHED_DEADLINE needs 0 < runtime <= deadline, and deadline <= period where there is one",
             ),
             (r#"{"ioPriority": {"class": "IOPRIO_CLASS_RT", "priority": 4}}"#, "io priority IOPRIO_CLASS_RT 4"),
             (

@@ -7,7 +7,7 @@ use super::{idmapped, masked};
 use crate::sys::mount::{self, Change, Propagation, attribute};
 use crate::sys::{self, nodes, reach};
 use anyhow::{Context, Result, anyhow, bail};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -155,9 +155,14 @@ impl Plan {
 
     pub(super) fn open_root(&self) -> Result<OwnedFd> {
         let private = Change { propagation: Some(Propagation::Private), recursive: true, ..Change::default() };
-        tree::copy(CWD, &self.root, (true, true), &[private], self.last.open_tree_attr)
+        let place = || format!("root.path ({})", self.root.display());
+        let root = tree::copy(CWD, &self.root, (true, true), &[private], self.last.open_tree_attr)
             .map_err(|error| reach::explain(&self.root, error))
-            .with_context(|| format!("root.path ({})", self.root.display()))
+            .with_context(place)?;
+        match FileType::from_raw_mode(nodes::fstat(&root).with_context(place)?.st_mode) {
+            FileType::Directory => Ok(root),
+            _ => Err(sys::Error { call: place(), errno: sys::Errno(libc::ENOTDIR) }.into()),
+        }
     }
 }
 

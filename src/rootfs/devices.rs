@@ -7,7 +7,7 @@ use super::entry::{self, Entry, What};
 use super::resolve;
 use super::tree::Tree;
 use crate::config::Device;
-use crate::sys::{self, mount, nodes};
+use crate::sys::{self, files, mount, nodes};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{CWD, FileType};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -112,9 +112,10 @@ fn node(place: String, device: &Device) -> Result<Node> {
 }
 
 impl Devices {
-    /// The nodes that are the host's own.
-    pub(super) fn bound(&self) -> impl Iterator<Item = &Path> {
-        self.nodes.iter().filter(|node| self.bind && node.kind != FileType::Fifo).map(|node| node.path.as_path())
+    /// The nodes that are the host's own: where in the container, and which of the host's.
+    pub(super) fn bound(&self) -> impl Iterator<Item = (&Path, PathBuf)> {
+        let bound = self.nodes.iter().filter(|node| self.bind && node.kind != FileType::Fifo);
+        bound.map(|node| (node.path.as_path(), node.of_host()))
     }
 
     /// Makes the nodes and links; the umask is zero.
@@ -181,15 +182,30 @@ impl Node {
 
     /// Binds the host's node over an empty file.
     fn bind(&self, dir: BorrowedFd<'_>, name: &Path) -> Result<()> {
-        let host = mount::open_tree(CWD, &Path::new("/").join(&self.path), false, true)?;
-        let facts = nodes::fstat(&host)?;
-        ensure!(
-            FileType::from_raw_mode(facts.st_mode) == self.kind && facts.st_rdev == self.device,
-            "/{} of the host is another file",
-            self.path.display()
-        );
+        let path = self.of_host();
+        let host = mount::open_tree(CWD, &path, false, true)?;
+        ensure!(self.is(&nodes::fstat(&host)?), "{} of the host is another file", path.display());
         let target = empty_file(dir, name)?;
         Ok(mount::move_mount(&host, &target, Path::new(""), false)?)
+    }
+
+    /// The host's node: at the same path, or by the kernel's own name where the container calls it otherwise
+    /// (`docker run --device /dev/sdb:/dev/disk`; Documentation/ABI/stable/sysfs-devices, uevent).
+    fn of_host(&self) -> PathBuf {
+        let is_it = |path: &Path| nodes::stat(CWD, path).is_ok_and(|facts| self.is(&facts));
+        let same = Path::new("/").join(&self.path);
+        if is_it(&same) {
+            return same;
+        }
+        let kind = if self.kind == FileType::BlockDevice { "block" } else { "char" };
+        let (major, minor) = (rustix::fs::major(self.device), rustix::fs::minor(self.device));
+        let uevent = files::read_text(format!("/sys/dev/{kind}/{major}:{minor}/uevent")).unwrap_or_default();
+        let named = uevent.lines().find_map(|line| line.strip_prefix("DEVNAME="));
+        named.map(|name| Path::new("/dev").join(name)).filter(|path| is_it(path)).unwrap_or(same)
+    }
+
+    fn is(&self, facts: &rustix::fs::Stat) -> bool {
+        FileType::from_raw_mode(facts.st_mode) == self.kind && facts.st_rdev == self.device
     }
 }
 

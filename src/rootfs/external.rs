@@ -50,8 +50,8 @@ impl Plan {
                 _ => {}
             }
         }
-        for node in self.devices.iter().flat_map(|devices| devices.bound()) {
-            add(node.to_owned(), &Path::new("/").join(node));
+        for (node, of_host) in self.devices.iter().flat_map(|devices| devices.bound()) {
+            add(node.to_owned(), &of_host);
         }
         all
     }

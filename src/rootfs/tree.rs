@@ -194,7 +194,9 @@ impl<'a> Tree<'a> {
             (Err(error), _) => return Err(error.into()),
         };
         if let Some(fd) = id_map {
-            mount::mount_setattr(&mount, &Change { id_map: Some(fd), ..Change::default() }).context("idmap")?;
+            mount::mount_setattr(&mount, &Change { id_map: Some(fd), ..Change::default() }).with_context(|| {
+                format!("idmap: {} may be a filesystem whose ids cannot be mapped", filesystem.kind)
+            })?;
         }
         if entry.options.copy_up {
             self.copy_up(entry, &mount)?;
@@ -232,6 +234,7 @@ impl<'a> Tree<'a> {
 
     fn remount(&mut self, entry: &Entry, kind: &str, settings: &[(String, Option<String>)]) -> Result<()> {
         let target = resolve::open(self.root(), &entry.target, OFlags::PATH)?;
+        ensure!(mount::is_root(&target)?, "remount: nothing is mounted here");
         for change in changes_of(entry) {
             mount::mount_setattr(&target, &change)?;
         }
@@ -281,7 +284,7 @@ impl<'a> Tree<'a> {
         if !plain {
             self.check_where_links_led(path, &target)?;
         }
-        mount::move_mount(mount, &target, Path::new(""), false)?;
+        mount::move_mount(mount, &target, Path::new(""), false).map_err(|error| of_two_kinds(error, mount, &target))?;
         Ok(plain)
     }
 
@@ -327,6 +330,18 @@ impl<'a> Tree<'a> {
         }
         Ok(())
     }
+}
+
+/// Says why a mount cannot be attached where it and its mountpoint are not of one kind. move_mount(2) has EINVAL for that and
+/// mount(2) had ENOTDIR, whose words docker looks for.
+fn of_two_kinds(error: sys::Error, mount: &OwnedFd, target: &OwnedFd) -> anyhow::Error {
+    let is_directory = |fd| nodes::fstat(fd).map(|facts| FileType::from_raw_mode(facts.st_mode) == FileType::Directory);
+    let words = match (is_directory(mount), is_directory(target)) {
+        (Ok(true), Ok(false)) => "a directory cannot be mounted on a file",
+        (Ok(false), Ok(true)) => "a file cannot be mounted on a directory",
+        _ => return error.into(),
+    };
+    anyhow::Error::from(sys::Error { errno: sys::Errno(libc::ENOTDIR), ..error }).context(words)
 }
 
 /// A new, detached mount of a filesystem.

@@ -4,7 +4,7 @@ use super::architectures::{self, Architecture};
 use super::{Listener, tables};
 use crate::config;
 use crate::sys::seccomp as sys;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 /// A filter's answer to a system call: SECCOMP_RET_* and its data (linux/seccomp.h).
 pub(super) type Answer = u32;
@@ -203,6 +203,7 @@ fn condition(at: &str, i: usize, arg: &config::SyscallArg) -> Result<Condition> 
 
 fn answer(word: &str, errno: Option<u32>, at: &str, action_field: &str, errno_field: &str) -> Result<Answer> {
     let Some(&(_, answer)) = ACTIONS.iter().find(|(known, _)| *known == word) else {
+        ensure!(!word.is_empty(), "{at}.{action_field}: an action is required");
         bail!("{at}.{action_field}: unknown action {word:?}");
     };
     if answer != ERRNO && answer != TRACE {

@@ -10,7 +10,7 @@ fn planned(json: &str) -> anyhow::Result<Plan> {
 #[test]
 fn a_wrong_profile_is_refused_with_its_place() {
     let cases = [
-        (r#"{}"#, r#"linux.seccomp.defaultAction: unknown action """#),
+        (r#"{}"#, "linux.seccomp.defaultAction: an action is required"),
         (r#"{"defaultAction":"ALLOW"}"#, r#"linux.seccomp.defaultAction: unknown action "ALLOW""#),
         (
             r#"{"defaultAction":"SCMP_ACT_NOTIFY","listenerPath":"/a"}"#,

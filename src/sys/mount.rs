@@ -288,6 +288,14 @@ pub fn id(fd: impl AsFd) -> Result<u64> {
     Ok(facts.stx_mnt_id)
 }
 
+/// True when `fd` opens the root of a mount, and where the kernel does not tell (statx(2), STATX_ATTR_MOUNT_ROOT, Linux 5.8).
+pub fn is_root(fd: impl AsFd) -> Result<bool> {
+    let facts = rustix::fs::statx(fd, c"", rustix::fs::AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::empty())
+        .asked(|| "statx STATX_ATTR_MOUNT_ROOT".to_owned())?;
+    let root = rustix::fs::StatxAttributes::MOUNT_ROOT;
+    Ok(facts.stx_attributes.contains(root) || !facts.stx_attributes_mask.contains(root))
+}
+
 /// Kind of the filesystem that `fd` is on: `PROC_SUPER_MAGIC` and the like (statfs(2)).
 pub fn filesystem_magic(fd: impl AsFd) -> Result<u64> {
     rustix::fs::fstatfs(fd).asked(|| "fstatfs".to_owned()).map(|facts| facts.f_type as u64)

@@ -12,8 +12,8 @@ pub fn explain(path: &Path, error: Error) -> anyhow::Error {
     }
 }
 
-/// The first directory above `path` that this process may not search.
-fn barred(path: &Path) -> Option<PathBuf> {
+/// The first directory above the absolute `path` that this process may not search.
+pub fn barred(path: &Path) -> Option<PathBuf> {
     let mut above: Vec<&Path> = path.ancestors().skip(1).filter(|directory| directory.is_absolute()).collect();
     above.reverse();
     let refused = |directory: &&Path| {

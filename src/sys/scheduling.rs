@@ -36,7 +36,15 @@ pub fn set_scheduling(attributes: &SchedulingAttributes) -> Result<()> {
     let attributes = SchedulingAttributes { size: size_of::<SchedulingAttributes>() as u32, ..*attributes };
     // SAFETY: the pointer is to a live structure whose first field says its size.
     let returned = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
-    checked(returned).asked(|| format!("sched_setattr {attributes:?}")).map(|_| ())
+    let SchedulingAttributes { policy, flags, nice, priority, runtime, deadline, period, .. } = attributes;
+    checked(returned)
+        .asked(|| {
+            format!(
+                "sched_setattr policy={policy} flags={flags:#x} nice={nice} priority={priority} runtime={runtime} \
+                 deadline={deadline} period={period}"
+            )
+        })
+        .map(|_| ())
 }
 
 /// ioprio_set(2) for the calling thread: class in the top three bits, level below.

@@ -40,6 +40,19 @@ pub fn prepare() -> Result<()> {
     ignore(libc::SIGPIPE).and_then(|()| ignore(libc::SIGXFSZ))
 }
 
+/// sigaction(2): this signal ends the process with 128 and its number, until the next execve.
+pub fn end_by(signal: i32) -> Result<()> {
+    extern "C" fn end(signal: i32) {
+        super::proc::exit_now(128 + signal)
+    }
+    // SAFETY: all zero is a valid action, with no flags and an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = end as *const () as libc::sighandler_t;
+    // SAFETY: the action is a live structure, its handler only calls _exit(2), and no old one is asked for.
+    let returned = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    checked(returned.into()).asked(|| format!("rt_sigaction {signal} exit")).map(drop)
+}
+
 fn set_action(signal: i32, handler: libc::sighandler_t) -> std::io::Result<()> {
     // The kernel's struct sigaction: the handler, no flags, no restorer, an empty mask.
     let action = [handler as u64, 0, 0, 0];

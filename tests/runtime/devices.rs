@@ -51,6 +51,22 @@ fn a_device_asked_for_is_made_with_its_mode_and_owner() {
 }
 
 #[test]
+fn in_a_user_namespace_a_device_may_have_another_name_than_on_the_host() {
+    only_ocicat!("runc 1.1 looks for it at the same path only");
+    need!(host::is_root(), "needs root");
+    // /dev/kmsg is another device on the host, and /dev/renamed is none.
+    let device = |path: &str| json!({"path": path, "type": "c", "major": 1, "minor": 5});
+    Container::new()
+        .user_namespace()
+        .set("/linux/devices", json!([device("/dev/renamed"), device("/dev/kmsg")]))
+        .shell("stat -c %t,%T /dev/renamed /dev/kmsg; head -c 3 /dev/renamed | wc -c")
+        .run()
+        .says("1,5\n1,5\n3");
+    let unknown = json!([{"path": "/dev/unknown", "type": "c", "major": 4000, "minor": 5}]);
+    Container::new().user_namespace().set("/linux/devices", unknown).run().fails("linux.devices[0] (/dev/unknown): ");
+}
+
+#[test]
 fn a_device_may_stand_anywhere_in_the_root() {
     let device = json!({"path": "/data/deep/extra", "type": "c", "major": 1, "minor": 5});
     let container = Container::new().set("/root/readonly", json!(false)).set("/linux/devices", json!([device]));

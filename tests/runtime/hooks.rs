@@ -136,6 +136,26 @@ fn a_hook_has_its_own_environment_and_arguments_only() {
 }
 
 #[test]
+fn a_hook_without_environment_has_the_callers_on_the_host_and_none_in_the_container() {
+    only_ocicat!("other runtimes clear their environment before the last of these hooks or not");
+    let container = Container::new();
+    let seen = |name: &str| container.dir.join(name);
+    let hook = |name: &str| {
+        let line = format!("echo [$CALLER] > {}", seen(name).display());
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", line]}])
+    };
+    let kinds = ["createRuntime", "createContainer", "poststop"];
+    let hooks: serde_json::Map<String, Value> = kinds.iter().map(|kind| ((*kind).to_owned(), hook(kind))).collect();
+    let files = kinds.map(seen);
+    let container = container.set("/hooks", json!(hooks));
+    container.write();
+    let mut command = container.command(&["run", &container.id]);
+    command.env("CALLER", "here");
+    finish(command).ok();
+    assert_eq!(files.map(|file| fs::read_to_string(file).unwrap()), ["[here]\n", "[]\n", "[here]\n"]);
+}
+
+#[test]
 fn hooks_of_the_runtime_run_in_the_hosts_namespaces_and_those_of_the_container_in_its() {
     let container = Container::new();
     let line = "readlink /proc/self/ns/mnt >> $LOG";

@@ -266,3 +266,41 @@ fn debug_tells_more_and_changes_nothing() {
     let outcome = container.call(&["--debug", "--log", "/dev/null", "run", &container.id]);
     assert_eq!(outcome.out, "output\n", "{outcome}");
 }
+
+#[test]
+fn debug_tells_each_step_with_its_time_in_the_order_of_the_work() {
+    only_ocicat!("the words are ocicat's own");
+    // What was told by now stands before the words in one text.
+    let told = |container: &Container, words: &[&str], steps: &[&str]| {
+        let log = container.dir.join("log");
+        let log = ["--debug", "--log", log.to_str().unwrap(), "--log-format", "json"];
+        let all: Vec<&str> = log.iter().chain(words).copied().collect();
+        container.detach(&all).ok();
+        let text = std::fs::read_to_string(log[2]).unwrap();
+        std::fs::remove_file(log[2]).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(lines.iter().all(|line| line["level"] == "debug" && line["time"].is_string()), "{text}");
+        let messages = lines.iter().map(|line| line["msg"].as_str().unwrap());
+        let found: Vec<&str> =
+            messages.filter_map(|msg| steps.iter().find(|step| msg.contains(**step)).copied()).collect();
+        assert_eq!(found, steps, "{text}");
+    };
+    let container = Container::new().args(&["sleep", "1000"]).user_namespace();
+    container.write();
+    let create = [
+        "checked and planned",
+        "claimed",
+        "cgroups and limits made",
+        "init cloned",
+        "ids mapped",
+        "init is ready",
+        "recorded as created",
+    ];
+    told(&container, &["create", &container.id], &create);
+    told(&container, &["start", &container.id], &["program executed"]);
+    told(
+        &container,
+        &["exec", &container.id, "true"],
+        &["planned", "process cloned", "process is ready", "program executed"],
+    );
+}

@@ -270,7 +270,8 @@ fn the_scheduler_is_the_one_asked_for() {
     };
     assert_eq!(of(json!({"policy": "SCHED_OTHER", "nice": 5})), "5 0 0");
     assert_eq!(of(json!({"policy": "SCHED_BATCH", "nice": 3})), "3 0 3");
-    assert_eq!(of(json!({"policy": "SCHED_IDLE"})), "0 0 5");
+    // The nice value stays the caller's: it means nothing here.
+    assert!(of(json!({"policy": "SCHED_IDLE"})).ends_with(" 0 5"));
     need!(
         !std::path::Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists(),
         "real-time policies need a share of the cpu cgroup's real-time budget here"

@@ -57,6 +57,32 @@ fn the_stop_signal_of_the_image_is_the_default() {
 }
 
 #[test]
+fn a_container_that_was_only_created_ends_by_the_signals_that_end_programs() {
+    only_ocicat!("crun's init hears none of them");
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+        let container = Container::new().args(&["sleep", "1000"]);
+        container.create().ok();
+        let pid = container.pid();
+        container.kill("USR1").ok();
+        assert_eq!(container.status(), "created");
+        container.kill(signal).ok();
+        container::wait_pid(pid);
+        assert_eq!(container.status(), "stopped", "{signal}");
+        container.delete().ok();
+    }
+}
+
+#[test]
+fn the_program_itself_has_no_handler_of_the_runtimes() {
+    let (container, mut heard) = listening(&["USR1"]);
+    assert_eq!(heard.line(), "ready");
+    // A first process of a pid namespace that has no handler for it does not notice TERM.
+    container.kill("TERM").ok();
+    container.kill("USR1").ok();
+    assert_eq!(heard.line(), "USR1");
+}
+
+#[test]
 fn real_time_signals_are_known() {
     only_ocicat!("runc 1.1 does not know them");
     let container = Container::new().without_namespace("pid").sleeping();

@@ -119,6 +119,7 @@ fn what_cannot_run_is_said_in_the_words_that_managers_match() {
         ("nx", 0o644, "x"),
         ("crlf", 0o755, "#!/bin/sh\r\n"),
         ("bad", 0o755, "#!/no/such\n"),
+        ("noxs", 0o755, "#!/etc/passwd\n"),
     ] {
         std::io::Write::write_all(&mut std::fs::File::create_new(path(name)).unwrap(), text.as_bytes()).unwrap();
         std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(mode)).unwrap();
@@ -129,13 +130,17 @@ fn what_cannot_run_is_said_in_the_words_that_managers_match() {
         ("sh", "exec: \"sh\": executable file not found in $PATH: no such file or directory (ENOENT)"),
         ("/no/such", "exec: \"/no/such\": stat /no/such: no such file or directory (ENOENT)"),
         ("/etc/passwd/x", "exec: \"/etc/passwd/x\": stat /etc/passwd/x: not a directory (ENOTDIR)"),
-        ("D/nx", "exec: \"D/nx\": permission denied (EACCES)"),
-        ("nx", "exec: \"nx\": permission denied (EACCES)"),
+        ("D/nx", "exec: \"D/nx\": its mode 0644 does not allow it: permission denied (EACCES)"),
+        ("nx", "exec: \"nx\": its mode 0644 does not allow it: permission denied (EACCES)"),
         ("/tmp", "exec: \"/tmp\": is a directory (EISDIR)"),
         ("/dev/null", "exec: \"/dev/null\": permission denied (EACCES)"),
         (
             "bad",
             "exec: \"bad\": the interpreter /no/such of its first line is missing: stat /no/such: no such file or directory (ENOENT)",
+        ),
+        (
+            "D/noxs",
+            "exec: \"D/noxs\": the interpreter /etc/passwd of its first line may not be executed: permission denied (EACCES)",
         ),
         (
             "D/crlf",

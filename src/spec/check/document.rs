@@ -9,7 +9,7 @@ pub(super) fn version(seen: &Seen<'_>, report: &mut Report) {
     if version.is_empty() {
         report.add("ociVersion", "a version is required");
     } else if !is_version_1(version) {
-        report.add("ociVersion", format!("{version:?} is not a version 1.x of the specification"));
+        report.add("ociVersion", format!("{version:?} is not a version 1.x.y of the specification"));
     }
 }
 
@@ -110,7 +110,7 @@ fn one_hook(place: &dyn Fn() -> String, hook: &Hook, report: &mut Report) {
     for (index, arg) in hook.args.iter().enumerate() {
         no_nul(|| format!("{}.args[{index}]", place()), arg, report);
     }
-    environment(&|| place() + ".env", &hook.env, report);
+    environment(&|| place() + ".env", hook.env.as_deref().unwrap_or_default(), report);
 }
 
 /// IEEE Std 1003.1, `environ`: NAME=VALUE.

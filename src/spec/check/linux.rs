@@ -186,6 +186,13 @@ pub(super) fn resources(seen: &Seen<'_>, report: &mut Report) {
     if let Some(swappiness) = resources.memory.as_ref().and_then(|m| m.swappiness).filter(|s| *s > 100) {
         report.add("linux.resources.memory.swappiness", format!("{swappiness} is more than 100"));
     }
+    let memory = resources.memory.as_ref();
+    if let (Some(limit @ 1..), Some(swap @ 1..)) = (memory.and_then(|m| m.limit), memory.and_then(|m| m.swap))
+        && swap < limit
+    {
+        let message = format!("{swap} is less than the limit of {limit}, which it has to include");
+        report.add("linux.resources.memory.swap", message);
+    }
     let wrong = |weight: &u16| *weight != 0 && !(10..=1000).contains(weight);
     if let Some(weight) = resources.block_io.as_ref().and_then(|b| b.weight).filter(wrong) {
         report.add("linux.resources.blockIO.weight", format!("{weight} is not between 10 and 1000"));

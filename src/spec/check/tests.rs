@@ -37,7 +37,7 @@ fn every_version_1_is_accepted_and_no_other() {
         assert_eq!(told("/ociVersion", json!(version)), "", "{version}");
     }
     for version in ["2.0.0", "0.9.0", "1", "1.0", "1.0.0.0", "v1.0.0", "1.x.0", "1..0"] {
-        let expected = format!("ociVersion: {version:?} is not a version 1.x of the specification");
+        let expected = format!("ociVersion: {version:?} is not a version 1.x.y of the specification");
         assert_eq!(told("/ociVersion", json!(version)), expected);
     }
 }
