@@ -77,7 +77,9 @@ pub fn exec(runtime: &Runtime, request: &Exec, warn: &dyn Fn(&[String])) -> Resu
 fn explained(error: anyhow::Error, found: &Found) -> anyhow::Error {
     const MOMENT_MS: i32 = 200;
     const OF_THE_END: [i32; 5] = [libc::ENODEV, libc::ENOENT, libc::ENOMEM, libc::EPIPE, libc::ESRCH];
-    let of_the_end = sys::errno_of(&error).is_some_and(|errno| OF_THE_END.contains(&errno.0));
+    let call = error.chain().find_map(|cause| cause.downcast_ref::<sys::Error>());
+    // That a program is missing is no sign of an end, and nobody shall wait for such an answer.
+    let of_the_end = call.is_some_and(|e| OF_THE_END.contains(&e.errno.0) && !e.call.starts_with("exec: "));
     if !error.is::<handshake::Gone>() && !of_the_end {
         return error;
     }
