@@ -2,7 +2,6 @@
 //!
 //! Nothing of a source is believed: every blob is held against its digest on its way into the store.
 
-use crate::config::json;
 use crate::image::archive::{Source, compression_of};
 use crate::image::configuration::ImageConfiguration;
 use crate::image::manifest::{self, Compression, Descriptor, Document, Index, LIMIT, Manifest, Platform, media};
@@ -82,7 +81,7 @@ struct Saved {
 impl Work<'_> {
     fn layout(&self) -> Result<Vec<(String, Digest)>> {
         let bytes = self.files.read("index.json", LIMIT)?;
-        let index: Index = json::parse(&bytes).context("index.json")?;
+        let index: Index = manifest::read(&bytes).context("index.json")?;
         let wanted = |d: &&Descriptor| match &self.options.only {
             Some(only) => [REF_NAME, FULL_NAME].iter().any(|key| d.annotation(key) == Some(only)),
             None => true,
@@ -186,7 +185,7 @@ impl Work<'_> {
 
     fn docker(&self) -> Result<Vec<(String, Digest)>> {
         let bytes = self.files.read("manifest.json", LIMIT)?;
-        let saved: Vec<Saved> = json::parse(&bytes).context("manifest.json")?;
+        let saved: Vec<Saved> = manifest::read(&bytes).context("manifest.json")?;
         let has = |saved: &&Saved| match &self.options.only {
             Some(only) => saved.repo_tags.iter().flatten().any(|tag| tag == only),
             None => true,
