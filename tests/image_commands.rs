@@ -326,6 +326,76 @@ fn the_bundle_of_a_killed_run_stays_while_its_container_runs_and_goes_with_gc() 
     assert_eq!((place.count("store/ocicat/run"), place.mounts()), (0, 0));
 }
 
+/// The pid of the container that says nothing else on its pipe, when it is up.
+fn up(out: &mut impl BufRead) {
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "up\n");
+}
+
+#[test]
+fn a_container_that_outlives_run_and_the_runtime_keeps_its_bundle() {
+    need_containers!();
+    let place = Place::new();
+    let id = format!("outlives-{}", std::process::id());
+    let script = "echo up; exec busybox sleep 1000";
+    let mut run =
+        place.image(&["-q", "run", "--name", &id, IMAGE, "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(run.stdout.take().unwrap());
+    up(&mut out);
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.id())).unwrap();
+    let runtime: i32 = children.trim().parse().unwrap();
+    let watched = ocicat::sys::pidfd::open(runtime).unwrap();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    ocicat::sys::pidfd::send_signal(&watched, 9).unwrap();
+    assert!(ocicat::sys::pidfd::wait_end(&watched, 20_000).unwrap());
+    let gc = || -> Value { serde_json::from_str(&ok(&mut place.image(&["gc", "--format", "json"]))).unwrap() };
+    assert_eq!(gc()["bundles"], 0);
+    assert_eq!((place.count("store/ocicat/run"), place.mounts()), (1, 1));
+    ok(Command::new(env!("CARGO_BIN_EXE_ocicat")).args(["delete", "--force", &id]));
+    out.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(gc()["bundles"], 1);
+    assert_eq!((place.count("store/ocicat/run"), place.mounts()), (0, 0));
+}
+
+#[test]
+fn a_signal_that_comes_while_the_bundle_is_made_ends_run_before_the_container() {
+    need_containers!();
+    need!(have(&["env"]), "coreutils are not installed");
+    let place = Place::new();
+    for rootfs in ["--overlay", "--copy"] {
+        // It waits until it is let in, and nobody lets it in before there is a bundle.
+        let script = "kill -INT $$; exec \"$@\"";
+        let mut run = Command::new("env");
+        run.args(["--block-signal=INT", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_ocicat-image"), "-q", "--store"]);
+        run.arg(place.path("store")).args(["run", rootfs, IMAGE, "sh", "-c", "echo ran"]);
+        let out = run.stdin(Stdio::null()).output().unwrap();
+        let said = [out.stdout, out.stderr].concat();
+        assert_eq!((out.status.code(), String::from_utf8_lossy(&said).as_ref()), (Some(130), ""), "{rootfs}");
+        assert_eq!((place.count("store/ocicat/run"), place.mounts()), (0, 0), "{rootfs}");
+    }
+}
+
+/// What was unpacked and never synced is not believed after a reboot; the writable layer of a bundle still needs it.
+#[test]
+fn a_bundle_is_mounted_again_after_a_reboot() {
+    need_containers!();
+    let place = Place::new();
+    ok(&mut place.image(&["-q", "bundle", IMAGE, "b"]));
+    std::fs::write(place.path("b/rootfs/written"), "before").unwrap();
+    ok(&mut place.image(&["umount", "b"]));
+    let ledger = place.path("store/ocicat/unsynced");
+    let boot = std::fs::read_dir(&ledger).unwrap().next().unwrap().unwrap().path();
+    std::fs::rename(boot, ledger.join("another-boot")).unwrap();
+    ok(&mut place.image(&["list"]));
+    assert_eq!(place.count("store/ocicat/layers"), 0);
+    ok(&mut place.image(&["mount", "b"]));
+    assert_eq!(std::fs::read_to_string(place.path("b/rootfs/written")).unwrap(), "before");
+    assert!(place.path("b/rootfs/bin/busybox").exists());
+    ok(&mut place.image(&["remove", "b"]));
+}
+
 #[test]
 fn a_bundle_is_not_removed_while_a_container_lives_in_it_unless_forced() {
     need_containers!();
@@ -439,6 +509,41 @@ fn machines_are_told_in_json_and_nobody_is_told_more_than_he_wants() {
             (String::from_utf8(out.stdout).unwrap(), String::from_utf8_lossy(&out.stderr).into_owned());
         assert!(out.status.success() && errors.is_empty(), "{words:?}: {errors}");
         assert_eq!(said.lines().count(), lines, "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn an_archive_on_standard_output_is_nothing_but_the_archive() {
+    need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
+    let place = Place::new();
+    for format in ["text", "json"] {
+        let out = place.image(&["--format", format, "export", IMAGE, "-"]).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        std::fs::write(place.path("x.tar"), out.stdout).unwrap();
+        assert_eq!(ok(&mut place.image(&["-q", "import", "x.tar", "localhost/y:1"])), "localhost/y:1\n", "{format}");
+    }
+}
+
+/// An image, a name in a layout and a registry can say what they want, but not to the terminal.
+#[test]
+fn control_characters_of_others_are_shown_and_not_obeyed() {
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(&place.path().join("store")).unwrap();
+    let config = json!({"architecture": "\u{1b}[31mamd64", "os": "linux", "created": "\u{1b}]0;x\u{7}",
+        "rootfs": {"type": "layers", "diff_ids": []}});
+    let config = serde_json::to_vec(&config).unwrap();
+    store.put(&config).unwrap();
+    let manifest = json!({"schemaVersion": 2, "config": Descriptor::of(media::CONFIG, &config), "layers": []});
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    store.put(&manifest).unwrap();
+    store.tag("\u{1b}[2Jname", &Descriptor::of(media::MANIFEST, &manifest)).unwrap();
+    let unfit = "\u{1b}[2J".to_owned();
+    for words in [&["list"] as &[&str], &["list", "-q"], &["inspect", &unfit]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ocicat-image"));
+        let out = command.arg("--store").arg(place.path().join("store")).args(words).output().unwrap();
+        let said = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
+        assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{words:?}: {said:?}");
+        assert!(said.contains("u{1b}"), "{words:?}: {said:?}");
     }
 }
 

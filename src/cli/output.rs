@@ -49,6 +49,15 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<()> {
     text(&(serde_json::to_string(value)? + "\n"))
 }
 
+/// Text that comes from somebody else, for a terminal: its control characters are shown and not obeyed.
+pub(super) fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
 /// Lines up columns; each is as wide as its widest cell, at least 12, and three spaces apart (as runc's tables are).
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {

@@ -4,7 +4,7 @@ use crate::image::manifest::Compression;
 use crate::image::tar::{Entry, Kind, Reader, Writer};
 use crate::sys::{self, Asked, files};
 use anyhow::{Context, Result, bail};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -74,13 +74,19 @@ impl Source {
     /// Opens a file; an error if there is none of that name.
     pub(super) fn file(&self, name: &str) -> Result<Box<dyn Read + '_>> {
         match self {
-            Source::Directory(root) => {
-                Ok(Box::new(File::from(files::open_at(root, name, OFlags::RDONLY | OFlags::NOFOLLOW)?)))
-            }
+            Source::Directory(root) => regular(root, name, ResolveFlags::NO_MAGICLINKS),
             Source::Archive { file, .. } => {
                 let (at, size) = self.member(name).with_context(|| format!("{name} is not in the archive"))?;
                 Ok(Box::new(Window { file, at, end: at + size }))
             }
+        }
+    }
+
+    /// The same for a name that a document of the source says: it cannot lead out of the directory.
+    pub(super) fn named(&self, name: &str) -> Result<Box<dyn Read + '_>> {
+        match self {
+            Source::Directory(root) => regular(root, name, ResolveFlags::NO_MAGICLINKS | ResolveFlags::BENEATH),
+            Source::Archive { .. } => self.file(name),
         }
     }
 
@@ -94,12 +100,12 @@ impl Source {
 
     /// Reads a whole file of at most `limit` bytes.
     pub(super) fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.file(name)?.take(limit + 1).read_to_end(&mut bytes).with_context(|| name.to_owned())?;
-        if bytes.len() as u64 > limit {
-            bail!("{name}: more than the limit of {limit} bytes");
-        }
-        Ok(bytes)
+        read_all(self.file(name)?, name, limit)
+    }
+
+    /// The same of [`Source::named`].
+    pub(super) fn read_named(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
+        read_all(self.named(name)?, name, limit)
     }
 
     fn member(&self, name: &str) -> Option<(u64, u64)> {
@@ -113,6 +119,26 @@ impl Source {
         }
         None
     }
+}
+
+fn read_all(from: impl Read, name: &str, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(limit + 1).read_to_end(&mut bytes).with_context(|| name.to_owned())?;
+    if bytes.len() as u64 > limit {
+        bail!("{name}: more than the limit of {limit} bytes");
+    }
+    Ok(bytes)
+}
+
+/// Opens a regular file; O_NONBLOCK: a fifo of that name would wait for somebody.
+fn regular(root: &OwnedFd, name: &str, resolve: ResolveFlags) -> Result<Box<dyn Read>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat2(root, name, flags, Mode::empty(), resolve).asked(|| format!("open {name}"))?;
+    let stat = rustix::fs::fstat(&opened).asked(|| format!("fstat {name}"))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        bail!("{name} is no regular file");
+    }
+    Ok(Box::new(File::from(opened)))
 }
 
 /// Where the relative link of a member leads, `..` included: `a/layer.tar` and `../b/layer.tar` is `b/layer.tar`.

@@ -5,17 +5,14 @@ use crate::image::bundle::{Record, Rootfs};
 use crate::image::configuration::{History, ImageConfiguration};
 use crate::image::diff::{self, Against};
 use crate::image::digest::{Algorithm, Digest, Hasher};
-use crate::image::layers;
 use crate::image::manifest::{self, Descriptor, Document, Manifest, media};
 use crate::image::overlay::borrowed;
-use crate::image::progress::Quiet;
-use crate::image::pull::Image;
 use crate::image::store::{BlobWriter, LayerDirectory, Store};
 use crate::image::unpack::Stack;
 use crate::sys;
 use anyhow::{Context, Result, bail};
 use rustix::fs::OFlags;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -108,22 +105,9 @@ fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(
     Ok(Some((Descriptor::new(media::LAYER_GZIP, blob.finish()?, size), diff_id)))
 }
 
-/// The layers below a plain tree, top first: unpacked now if the tree was made without them.
+/// The layers below a plain tree, top first.
 fn lower_layers(store: &Store, record: &Record) -> Result<Vec<OwnedFd>> {
-    let ready = record.chain_ids.iter().map(|id| store.layer(id)).collect::<Option<Vec<_>>>();
-    let layers = match ready {
-        Some(layers) => layers,
-        None => {
-            let image = Image::read(store, &Descriptor::new("", record.manifest.clone(), 0))?;
-            layers::prepare(store, &image.layers(), &absent, &layers::Options::default(), &Quiet)
-                .with_context(|| record.reference.clone())?
-        }
-    };
-    layers.iter().rev().map(LayerDirectory::open).collect()
-}
-
-fn absent(descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
-    bail!("blob {} is not in the store; hint: pull the image again", descriptor.digest)
+    record.layers(store)?.iter().rev().map(LayerDirectory::open).collect()
 }
 
 /// The id in the image of an id on disk.

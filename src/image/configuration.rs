@@ -2,8 +2,9 @@
 //!
 //! Unknown properties are kept, so that a commit writes back what it did not understand; `null` stands for "not given".
 
-use crate::config::{json, nullable};
+use crate::config::nullable;
 use crate::image::digest::Digest;
+use crate::image::manifest;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -114,7 +115,7 @@ pub struct History {
 impl ImageConfiguration {
     /// Reads a config from exactly the bytes that were verified.
     pub fn parse(bytes: &[u8]) -> Result<ImageConfiguration> {
-        let image: ImageConfiguration = json::parse(bytes).context("image config")?;
+        let image: ImageConfiguration = manifest::read(bytes).context("image config")?;
         if image.rootfs.kind != "layers" {
             bail!("image config: rootfs.type is {:?}, not \"layers\"", image.rootfs.kind);
         }

@@ -83,9 +83,16 @@ fn layout(
     }
     let mut named = Descriptor { annotations: None, ..image.descriptor.clone() };
     let tag = reference.tag.clone().unwrap_or_else(|| "latest".to_owned());
+    // A name that was pulled by the digest of an index: what is written here has another one.
+    let digest = reference.digest.as_ref().map(|_| image.descriptor.digest.clone());
+    let whole = Reference { digest, ..reference.clone() }.to_string();
+    // Another image's tag of the same word stays that image's.
+    let is_others = |d: &Descriptor| d.annotation(REF_NAME) == Some(&tag) && d.annotation(FULL_NAME) != Some(&whole);
+    let taken = known.iter().any(|other| is_others(other) && other.annotation(FULL_NAME).is_some());
+    let short = if taken { whole.clone() } else { tag };
     let mut manifests = known;
-    manifests.retain(|other| other.annotation(REF_NAME) != Some(&tag));
-    named.annotations = Some([(REF_NAME.to_owned(), tag), (FULL_NAME.to_owned(), reference.to_string())].into());
+    manifests.retain(|d| d.annotation(REF_NAME) != Some(&short) && d.annotation(FULL_NAME) != Some(&whole));
+    named.annotations = Some([(REF_NAME.to_owned(), short), (FULL_NAME.to_owned(), whole)].into());
     manifests.push(named);
     let index = Index { schema_version: 2, media_type: Some(media::INDEX.to_owned()), manifests, annotations: None };
     // Last: what it names is there.

@@ -2,7 +2,6 @@
 //!
 //! Nothing of a source is believed: every blob is held against its digest on its way into the store.
 
-use crate::config::json;
 use crate::image::archive::{Source, compression_of};
 use crate::image::configuration::ImageConfiguration;
 use crate::image::manifest::{self, Compression, Descriptor, Document, Index, LIMIT, Manifest, Platform, media};
@@ -46,7 +45,8 @@ pub fn import(
     let stem = source.file_stem().and_then(|stem| stem.to_str()).unwrap_or("image");
     let stem: String =
         stem.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-    let work = Work { store, files: &files, options, progress, stem: stem.trim_matches('-').to_owned() };
+    let stem = Some(stem.trim_matches('-')).filter(|stem| !stem.is_empty()).unwrap_or("image").to_owned();
+    let work = Work { store, files: &files, options, progress, stem };
     let taken = if files.has("index.json") && files.has("oci-layout") {
         work.layout()
     } else if files.has("manifest.json") {
@@ -81,7 +81,7 @@ struct Saved {
 impl Work<'_> {
     fn layout(&self) -> Result<Vec<(String, Digest)>> {
         let bytes = self.files.read("index.json", LIMIT)?;
-        let index: Index = json::parse(&bytes).context("index.json")?;
+        let index: Index = manifest::read(&bytes).context("index.json")?;
         let wanted = |d: &&Descriptor| match &self.options.only {
             Some(only) => [REF_NAME, FULL_NAME].iter().any(|key| d.annotation(key) == Some(only)),
             None => true,
@@ -92,7 +92,7 @@ impl Work<'_> {
         for descriptor in chosen {
             let name = self.name_of(descriptor)?;
             let image = self.document(descriptor, 0).with_context(|| name.to_string())?;
-            taken.push(self.named(&name.to_string(), image)?);
+            taken.push(self.named(&name, image, &descriptor.digest)?);
         }
         Ok(taken)
     }
@@ -171,17 +171,21 @@ impl Work<'_> {
         }
     }
 
-    /// The name comes last: an image with a name is whole.
-    fn named(&self, name: &str, mut descriptor: Descriptor) -> Result<(String, Digest)> {
-        let image = Image::read(self.store, &descriptor).with_context(|| name.to_owned())?;
+    /// The name comes last: an image with a name is whole. One with a digest promises what it names: a later pull by that
+    /// digest asks nobody. `top` is what the source has under the name, an index perhaps.
+    fn named(&self, name: &Reference, mut descriptor: Descriptor, top: &Digest) -> Result<(String, Digest)> {
+        if name.digest.as_ref().is_some_and(|digest| *digest != descriptor.digest && digest != top) {
+            bail!("{name}: the image has digest {}", descriptor.digest);
+        }
+        let image = Image::read(self.store, &descriptor).with_context(|| name.to_string())?;
         descriptor.platform = Some(image.platform());
-        self.store.tag(name, &descriptor)?;
-        Ok((name.to_owned(), descriptor.digest))
+        self.store.tag(&name.to_string(), &descriptor)?;
+        Ok((name.to_string(), descriptor.digest))
     }
 
     fn docker(&self) -> Result<Vec<(String, Digest)>> {
         let bytes = self.files.read("manifest.json", LIMIT)?;
-        let saved: Vec<Saved> = json::parse(&bytes).context("manifest.json")?;
+        let saved: Vec<Saved> = manifest::read(&bytes).context("manifest.json")?;
         let has = |saved: &&Saved| match &self.options.only {
             Some(only) => saved.repo_tags.iter().flatten().any(|tag| tag == only),
             None => true,
@@ -200,7 +204,7 @@ impl Work<'_> {
             }
             let descriptor = self.saved(saved)?;
             for name in names {
-                taken.push(self.named(&name.to_string(), descriptor.clone())?);
+                taken.push(self.named(&name, descriptor.clone(), &descriptor.digest)?);
             }
         }
         Ok(taken)
@@ -208,7 +212,7 @@ impl Work<'_> {
 
     /// docker's archive has no manifest of its own: it follows from the config and the layers.
     fn saved(&self, saved: &Saved) -> Result<Descriptor> {
-        let config = self.files.read(&saved.config, LIMIT)?;
+        let config = self.files.read_named(&saved.config, LIMIT)?;
         let ids = ImageConfiguration::parse(&config)?.rootfs.diff_ids;
         if ids.len() != saved.layers.len() {
             bail!("{}: {} diff_ids, but {} layers", saved.config, ids.len(), saved.layers.len());
@@ -234,7 +238,7 @@ impl Work<'_> {
 
     fn saved_layer(&self, name: &str, id: &Digest) -> Result<Descriptor> {
         let mut magic = Vec::new();
-        self.files.file(name)?.take(4).read_to_end(&mut magic)?;
+        self.files.named(name)?.take(4).read_to_end(&mut magic)?;
         let (media_type, expected) = match compression_of(&magic) {
             Compression::Gzip => (media::LAYER_GZIP, None),
             Compression::Zstd => (media::LAYER_ZSTD, None),
@@ -244,7 +248,7 @@ impl Work<'_> {
             Some(id) => self.store.blob_writer(id, None)?,
             None => self.store.new_blob()?,
         };
-        self.pour(&mut *self.files.file(name)?, &mut writer, id)?;
+        self.pour(&mut *self.files.named(name)?, &mut writer, id)?;
         let size = writer.written();
         let digest = writer.finish()?;
         self.progress.layer_done(&digest, false);

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// Manifests, indexes and image configurations above this size are refused (bytes).
 pub const LIMIT: u64 = 4 << 20;
 
+/// Documents with more values are refused: a value of two bytes takes up to a hundred in memory.
+const VALUES: usize = 100_000;
+
 /// Media types of documents.
 pub mod media {
     /// An image manifest of OCI.
@@ -189,13 +192,37 @@ pub fn parse(bytes: &[u8], media_type: Option<&str>) -> anyhow::Result<Document>
     if bytes.len() as u64 > LIMIT {
         bail!("document of {} bytes: the limit is {LIMIT}", bytes.len());
     }
-    let shape: Shape = json::parse(bytes).context("document")?;
+    let shape: Shape = read(bytes).context("document")?;
     let is_index = shape.is_index(media_type)?;
     Ok(if is_index {
         Document::Index(json::parse(bytes).context("index")?)
     } else {
         Document::Manifest(json::parse(bytes).context("manifest")?)
     })
+}
+
+/// Parses a document of an image, whoever made it, within bounded memory.
+pub(super) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
+    let values = values_in(bytes);
+    if values > VALUES {
+        bail!("{values} values: the limit is {VALUES}");
+    }
+    json::parse(bytes)
+}
+
+/// How many values JSON has, roughly: what begins with a bracket or stands before a comma.
+fn values_in(bytes: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped) = (0, false, false);
+    for byte in bytes {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (false, b',' | b'[' | b'{') => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// The fields that tell a manifest from an index.
@@ -265,6 +292,26 @@ mod tests {
         assert!(matches!(parse(index.as_bytes(), Some(media::INDEX)), Ok(Document::Index(_))));
         assert!(matches!(parse(index.as_bytes(), Some(media::DOCKER_LIST)), Ok(Document::Index(_))));
         assert!(matches!(parse(typed.as_bytes(), Some(media::DOCKER_MANIFEST)), Ok(Document::Manifest(_))));
+    }
+
+    /// 4 MiB of `{},` as the history of a config took 140 MB.
+    #[test]
+    fn a_document_of_many_values_is_refused_before_it_is_parsed() {
+        for (text, values) in [("{}", 1), (r#"{"a":[1,2],"b":"[,{\\\",,"}"#, 4), (r#"["\\",1]"#, 2)] {
+            assert_eq!(values_in(text.as_bytes()), values, "{text}");
+        }
+        let d = descriptor();
+        let annotations: Vec<String> = (0..VALUES).map(|n| format!(r#""{n}":"""#)).collect();
+        let text =
+            format!(r#"{{"schemaVersion":2,"config":{d},"layers":[],"annotations":{{{}}}}}"#, annotations.join(","));
+        let history = format!(r#"{{"history":[{}{{}}]}}"#, "{},".repeat(VALUES));
+        let errors = [
+            parse(text.as_bytes(), None).map(drop).unwrap_err(),
+            crate::image::configuration::ImageConfiguration::parse(history.as_bytes()).map(drop).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(format!("{error:#}").contains("values: the limit is 100000"), "{error:#}");
+        }
     }
 
     #[test]

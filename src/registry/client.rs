@@ -327,41 +327,54 @@ impl Client {
         purpose: Purpose<'_>,
         request: Request<'_>,
     ) -> anyhow::Result<Answer> {
+        let mut attempt = 0;
+        loop {
+            let (failure, after) = match self.try_once(endpoint, purpose, &request) {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            if !failure.passing {
+                return Err(failure.error);
+            }
+            attempt += 1;
+            self.wait_for(endpoint, attempt, after, failure.error)?;
+        }
+    }
+
+    /// The same without asking again: for a request whose repetition means something else. What failed for the moment
+    /// comes with the time that the server names.
+    pub(super) fn try_once(
+        &self,
+        endpoint: &Endpoint,
+        purpose: Purpose<'_>,
+        request: &Request<'_>,
+    ) -> Result<Answer, (Failure, Option<std::time::Duration>)> {
         let owner = owner(endpoint, purpose.repository);
         // Credentials and the headers of hosts.toml are for the endpoint alone, wherever a Location led us.
         let at_home = request.url.same_origin(&endpoint.base);
-        let mut request = request;
         let own: Vec<_> = if at_home { endpoint.headers.clone() } else { Vec::new() };
-        let (mut attempt, mut challenges) = (0, 0);
+        let shown = request.shown();
+        let mut challenges = 0;
         loop {
-            let shown = request.shown();
-            let outcome = self.authorization(owner, purpose.scope, at_home).and_then(|authorization| {
-                request.private = own.clone();
-                request.private.extend(authorization.clone().map(|value| ("Authorization".to_owned(), value)));
-                Ok((self.http.exchange(&request, &endpoint.trust)?, authorization))
-            });
-            let (error, after) = match outcome {
-                Ok((answer, used)) if answer.status == 401 && at_home && challenges < 2 => {
-                    challenges += 1;
-                    let more = self.auth.challenged(owner, purpose.scope, &answer.headers, used.as_deref());
-                    if !more.with_context(|| shown.clone())? {
-                        return Ok(answer);
-                    }
-                    continue;
-                }
-                Ok((mut answer, _)) if is_passing(answer.status) => {
-                    let after = answer.header("retry-after").and_then(|v| retry_after(v, SystemTime::now()));
-                    (anyhow::anyhow!("{shown}: {}", said(&mut answer)), after)
-                }
-                Ok((answer, _)) => {
-                    self.pass_on_warnings(endpoint, &answer);
+            let used = self.authorization(owner, purpose.scope, at_home).map_err(|failure| (failure, None))?;
+            let mut private = own.clone();
+            private.extend(used.clone().map(|value| ("Authorization".to_owned(), value)));
+            let request = Request { private, ..request.clone() };
+            let mut answer = self.http.exchange(&request, &endpoint.trust).map_err(|failure| (failure, None))?;
+            if answer.status == 401 && at_home && challenges < 2 {
+                challenges += 1;
+                let more = self.auth.challenged(owner, purpose.scope, &answer.headers, used.as_deref());
+                if !more.with_context(|| shown.clone()).map_err(|error| (Failure::last(error), None))? {
                     return Ok(answer);
                 }
-                Err(failure) if failure.passing => (failure.error, None),
-                Err(failure) => return Err(failure.error),
-            };
-            attempt += 1;
-            self.wait_for(endpoint, attempt, after, error)?;
+            } else if is_passing(answer.status) {
+                let after = answer.header("retry-after").and_then(|v| retry_after(v, SystemTime::now()));
+                let error = anyhow::anyhow!("{shown}: {}", said(&mut answer));
+                return Err((Failure { passing: true, error }, after));
+            } else {
+                self.pass_on_warnings(endpoint, &answer);
+                return Ok(answer);
+            }
         }
     }
 

@@ -90,6 +90,10 @@ impl Credentials {
         let (file, mut document) = self.for_change()?;
         if let Some(name) = helper_for(&document, registry) {
             helper::store(&name, server_name(registry), user, secret)?;
+            // What the file itself says counts first: an entry from before the helper is old now.
+            if forget(&mut document, registry) {
+                write(file, &document)?;
+            }
             return Ok(format!("docker-credential-{name}"));
         }
         let entry = json!({ "auth": STANDARD.encode(format!("{user}:{secret}")) });
@@ -110,10 +114,7 @@ impl Credentials {
                 known |= helper::get(&name, server_name(registry))?.is_some();
                 helper::erase(&name, server_name(registry))?;
             }
-            let Some(auths) = document.get_mut("auths").and_then(Value::as_object_mut) else { continue };
-            let before = auths.len();
-            auths.retain(|key, _| normal_key(key) != registry);
-            if auths.len() != before {
+            if forget(&mut document, registry) {
                 known = true;
                 write(file, &document)?;
             }
@@ -131,6 +132,14 @@ impl Credentials {
         let first = self.files.first().context("no file for credentials; hint: name one with --authfile")?;
         Ok((first, Map::new()))
     }
+}
+
+/// Takes a registry's entry out of a file's own; false if there is none.
+fn forget(document: &mut Map<String, Value>, registry: &str) -> bool {
+    let Some(auths) = document.get_mut("auths").and_then(Value::as_object_mut) else { return false };
+    let before = auths.len();
+    auths.retain(|key, _| normal_key(key) != registry);
+    auths.len() != before
 }
 
 fn read(file: &Path) -> anyhow::Result<Option<Map<String, Value>>> {

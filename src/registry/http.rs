@@ -55,6 +55,7 @@ pub enum Payload<'a> {
 }
 
 /// A request.
+#[derive(Clone)]
 pub struct Request<'a> {
     /// The method.
     pub method: Method,

@@ -65,13 +65,17 @@ impl<'c> Blob<'c> {
     /// Opens the connection now, so that a blob that is missing or of another size is an error before anything is written.
     pub fn open(&mut self) -> anyhow::Result<()> {
         if self.body.is_none() && self.at < self.size {
-            self.body = Some(self.connect()?);
-            self.opened_at = self.at;
+            self.body = self.connect()?;
+            match self.body {
+                Some(_) => self.opened_at = self.at,
+                None => self.broken("cut before it came so far again")?,
+            }
         }
         Ok(())
     }
 
-    fn connect(&self) -> anyhow::Result<BodyReader<'static>> {
+    /// None: what we have came again, but not all of it.
+    fn connect(&self) -> anyhow::Result<Option<BodyReader<'static>>> {
         let endpoints = self.client.endpoints(self.repository.host())?;
         let mut fitting: Vec<&Endpoint> = endpoints.iter().filter(|endpoint| endpoint.pull).collect();
         let Some(last) = fitting.pop() else { bail!("{}: no host gives blobs", self.repository.host()) };
@@ -84,7 +88,7 @@ impl<'c> Blob<'c> {
         self.connect_to(last)
     }
 
-    fn connect_to(&self, endpoint: &Endpoint) -> anyhow::Result<BodyReader<'static>> {
+    fn connect_to(&self, endpoint: &Endpoint) -> anyhow::Result<Option<BodyReader<'static>>> {
         let mut request = Request::new(Method::GET, place(endpoint, &self.repository, "blobs", self.digest.as_str()));
         if self.at > 0 {
             request.headers.push(("Range", format!("bytes={}-", self.at)));
@@ -105,11 +109,8 @@ impl<'c> Blob<'c> {
         };
         let mut body = answer.body.into_reader();
         // A registry without ranges sends everything again.
-        let skipped = std::io::copy(&mut (&mut body).take(passed_over), &mut std::io::sink())?;
-        if skipped < passed_over {
-            bail!("{shown}: the connection broke again");
-        }
-        Ok(body)
+        let skipped = std::io::copy(&mut (&mut body).take(passed_over), &mut std::io::sink()).unwrap_or(0);
+        Ok((skipped == passed_over).then_some(body))
     }
 
     fn check_length(&self, shown: &str, answer: &Answer) -> anyhow::Result<()> {
@@ -138,6 +139,7 @@ impl<'c> Blob<'c> {
         if self.at - self.opened_at >= PROGRESS {
             self.attempt = 0;
         }
+        self.opened_at = self.at;
         self.attempt += 1;
         let error = anyhow::anyhow!("blob {}: {what} after {} of {} bytes", self.digest.short(), self.at, self.size);
         self.client.wait(self.attempt, None, error)

@@ -4,13 +4,14 @@
 //! POST uploads/?mount=D&from=R ─▶ 201 there already
 //!                              ─▶ 202 Location ─▶ PUT Location?digest=D (whole)          ─▶ 201
 //!                                              └▶ PATCH Location (chunk) ─▶ 202 Location … PUT ?digest=D ─▶ 201
+//! broken: GET Location ─▶ 204 Range, on from there; or else POST uploads/ again
 //! ```
 
 use super::auth::Scope;
 use super::client::{Client, Purpose, place};
 use super::digest::Digest;
 use super::hosts::Endpoint;
-use super::http::{Answer, Payload, Request};
+use super::http::{Answer, Failure, Payload, Request};
 use super::name::Repository;
 use super::refusal::refused;
 use super::url::Url;
@@ -78,6 +79,19 @@ impl Client {
     }
 }
 
+/// Where an upload stands, and where its next bytes go.
+struct Place {
+    location: Url,
+    at: u64,
+}
+
+/// Why a request did not do what it should, and when the server wants to see us again.
+type Broken = (Failure, Option<std::time::Duration>);
+
+fn lasting(error: anyhow::Error) -> Broken {
+    (Failure::last(error), None)
+}
+
 struct Upload<'a, 's> {
     client: &'a Client,
     endpoint: &'a Endpoint,
@@ -101,64 +115,94 @@ impl Upload<'_, '_> {
         }
     }
 
+    /// Sends the bytes, however often the connection breaks: where the registry does not say how far it got, anew.
     fn send(&self, location: Url, chunk: u64) -> anyhow::Result<Sent> {
-        if self.source.size <= chunk.max(1) {
-            let open = || (self.source.open)(0);
-            self.finish(location, Payload::Stream(self.source.size, &open))?;
-        } else {
-            self.in_chunks(location, chunk.max(1))?;
+        let chunk = chunk.max(1);
+        let mut place = Place { location, at: 0 };
+        let (mut furthest, mut attempt) = (0, 0);
+        loop {
+            let sent = self.send_next(&place, chunk);
+            match sent {
+                Ok(None) => return Ok(Sent::Uploaded),
+                Ok(Some(next)) => place = next,
+                Err((failure, _)) if !failure.passing => return Err(failure.error),
+                Err((failure, after)) => {
+                    attempt += 1;
+                    self.client.wait(attempt, after, failure.error)?;
+                    match self.resumed(&place, chunk)? {
+                        Some(next) => place = next,
+                        None => return Ok(Sent::Mounted),
+                    }
+                }
+            }
+            if place.at > furthest {
+                (furthest, attempt) = (place.at, 0);
+            }
         }
-        Ok(Sent::Uploaded)
     }
 
-    fn finish(&self, mut location: Url, payload: Payload<'_>) -> anyhow::Result<()> {
+    /// One request: all bytes if they are few, else a chunk, or the end. None: the registry has the blob.
+    fn send_next(&self, place: &Place, chunk: u64) -> Result<Option<Place>, Broken> {
+        let size = self.source.size;
+        if size <= chunk {
+            let open = || (self.source.open)(0);
+            self.finish(&place.location, Payload::Stream(size, &open)).map(|()| None)
+        } else if place.at < size {
+            let length = chunk.min(size - place.at);
+            let location = self.send_chunk(&place.location, place.at, length)?;
+            Ok(Some(Place { location, at: place.at + length }))
+        } else {
+            self.finish(&place.location, Payload::Bytes(b"")).map(|()| None)
+        }
+    }
+
+    /// Where to go on after a failure: where the registry says, or at the begin of a new upload. Of what came without a
+    /// range some registries keep a part and take nothing more (docker's, "upload resumed at wrong offset").
+    fn resumed(&self, place: &Place, chunk: u64) -> anyhow::Result<Option<Place>> {
+        if self.source.size > chunk
+            && let Ok(known) = self.status(&place.location)
+        {
+            return Ok(Some(known));
+        }
+        let begun = self.begin(self::place(self.endpoint, self.purpose.repository, "blobs/uploads", ""))?;
+        Ok(begun.map(|(location, _)| Place { location, at: 0 }))
+    }
+
+    fn finish(&self, location: &Url, payload: Payload<'_>) -> Result<(), Broken> {
+        let mut location = location.clone();
         location.add_query("digest", self.source.digest.as_str());
         let mut request = Request::new(Method::PUT, location);
         request.headers.push(("Content-Type", "application/octet-stream".to_owned()));
         let request = Request { payload, ..request };
-        let shown = request.shown();
-        let mut answer = self.client.send(self.endpoint, self.purpose, request)?;
+        let mut answer = self.client.try_once(self.endpoint, self.purpose, &request)?;
         if !matches!(answer.status, 200..=204) {
-            return Err(refused(&shown, self.endpoint, &mut answer));
+            return Err(lasting(refused(&request.shown(), self.endpoint, &mut answer)));
         }
         Ok(())
     }
 
-    fn in_chunks(&self, mut location: Url, chunk: u64) -> anyhow::Result<()> {
-        let mut at = 0;
-        let mut attempt = 0;
-        while at < self.source.size {
-            let length = chunk.min(self.source.size - at);
-            match self.send_chunk(&location, at, length) {
-                Ok(next) => (location, at, attempt) = (next, at + length, 0),
-                // The registry knows how much of the chunk arrived.
-                Err(error) => {
-                    attempt += 1;
-                    self.client.wait(attempt, None, error)?;
-                    (location, at) = self.status(&location)?;
-                }
-            }
-        }
-        self.finish(location, Payload::Bytes(b""))
-    }
-
-    fn send_chunk(&self, location: &Url, at: u64, length: u64) -> anyhow::Result<Url> {
+    fn send_chunk(&self, location: &Url, at: u64, length: u64) -> Result<Url, Broken> {
         let open = || -> anyhow::Result<Box<dyn Read + '_>> { Ok(Box::new((self.source.open)(at)?.take(length))) };
         let mut request = Request::new(Method::PATCH, location.clone());
         request.headers.push(("Content-Type", "application/octet-stream".to_owned()));
         request.headers.push(("Content-Range", format!("{at}-{}", at + length - 1)));
         let request = Request { payload: Payload::Stream(length, &open), ..request };
         let shown = request.shown();
-        let mut answer = self.client.send(self.endpoint, self.purpose, request)?;
+        let mut answer = self.client.try_once(self.endpoint, self.purpose, &request)?;
         match answer.status {
             // docker's registry answers 202, some others 204.
-            201 | 202 | 204 => self::location(&shown, &answer),
-            _ => Err(refused(&shown, self.endpoint, &mut answer)),
+            201 | 202 | 204 => self::location(&shown, &answer).map_err(lasting),
+            // The upload is not where we think, or is not known any more.
+            404 | 416 => {
+                let error = refused(&shown, self.endpoint, &mut answer);
+                Err((Failure { passing: true, error }, None))
+            }
+            _ => Err(lasting(refused(&shown, self.endpoint, &mut answer))),
         }
     }
 
     /// Where an upload stands: `Range: 0-LAST`.
-    fn status(&self, location: &Url) -> anyhow::Result<(Url, u64)> {
+    fn status(&self, location: &Url) -> anyhow::Result<Place> {
         let request = Request::new(Method::GET, location.clone());
         let shown = request.shown();
         let mut answer = self.client.send(self.endpoint, self.purpose, request)?;
@@ -174,7 +218,7 @@ impl Upload<'_, '_> {
             bail!("{shown}: the registry has {at} bytes of {}", self.source.size);
         }
         let next = self::location(&shown, &answer).unwrap_or_else(|_| location.clone());
-        Ok((next, at))
+        Ok(Place { location: next, at })
     }
 }
 

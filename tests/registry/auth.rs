@@ -191,6 +191,31 @@ fn a_credential_helper_is_asked_for_the_registry() {
     }
 }
 
+/// The file's own entries count before its helper: one from the time before the helper would hide what was kept now.
+#[test]
+fn a_login_with_a_helper_takes_the_place_of_what_the_file_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(|asked: &Asked| match asked.header("authorization") {
+        Some("Basic bWU6c2VjcmV0") => Answer::ok(r#"{"schemaVersion":2,"manifests":[]}"#),
+        _ => Answer::of(401).with("WWW-Authenticate", "Basic realm=\"r\""),
+    });
+    let old = serde_json::json!({"credsStore": "test", "auths": {
+        server.address.as_str(): {"auth": "bWU6b2xk"}, "other.org": {"auth": "bWU6b2xk"}}});
+    let file = directory.path().join("config.json");
+    std::fs::write(&file, old.to_string()).unwrap();
+    helper(directory.path(), r#"cat > /dev/null; test $1 = get && echo '{"Username":"me","Secret":"secret"}'; true"#);
+    assert!(referrers(directory.path(), &server).contains("401 unauthorized"));
+    let out = Command::new(env!("CARGO_BIN_EXE_ocicat-image"))
+        .args(["login", "-u", "me", "-p", "secret", &server.address])
+        .env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()))
+        .env("REGISTRY_AUTH_FILE", &file)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(referrers(directory.path(), &server).trim(), "[]");
+    assert!(std::fs::read_to_string(&file).unwrap().contains("other.org"));
+}
+
 #[test]
 fn a_login_is_proved_kept_used_and_forgotten() {
     let directory = tempfile::tempdir().unwrap();

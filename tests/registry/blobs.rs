@@ -62,6 +62,22 @@ fn a_registry_without_ranges_sends_everything_again_and_nothing_is_doubled() {
     assert_eq!(server.asked().len(), 3);
 }
 
+/// The second answer ends before the place where the first one ended: that is one more break, not the end.
+#[test]
+fn what_is_sent_again_may_be_cut_as_well() {
+    let (read, server) = read(500_000, |_, content, count| match count {
+        0 => Answer::ok(content).cut(200_000),
+        1 => Answer::ok(content).cut(50_000),
+        _ => Answer::ok(content),
+    });
+    assert_eq!(read.unwrap(), bytes(500_000));
+    assert_eq!(server.asked().len(), 3);
+    let (read, server) =
+        self::read(500_000, |_, content, count| Answer::ok(content).cut(if count == 0 { 200_000 } else { 50_000 }));
+    assert!(read.unwrap_err().contains("gave up after 4 attempts"));
+    assert_eq!(server.asked().len(), 4);
+}
+
 #[test]
 fn a_stalled_blob_is_asked_for_again() {
     let (read, server) = read(200_000, |asked, content, _| match asked.range() {

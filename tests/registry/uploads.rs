@@ -135,6 +135,57 @@ fn a_broken_chunk_goes_on_where_the_registry_says() {
     assert!(lines.iter().any(|line| line.starts_with("GET /u/")), "{lines:?}");
 }
 
+/// docker's registry: an upload of which a part came ("upload resumed at wrong offset") is of no use any more. The request
+/// with bytes number `broken` and those after it in steps of `every` are broken off.
+fn as_dockers(broken: usize, every: usize) -> (Server, Arc<Mutex<Vec<u8>>>) {
+    let kept: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let (store, count, begun) = (Arc::clone(&kept), AtomicUsize::new(0), AtomicUsize::new(0));
+    let spoiled = Mutex::new(false);
+    let server = Server::start(move |asked: &Asked| {
+        let (mut kept, mut spoiled) = (store.lock().unwrap(), spoiled.lock().unwrap());
+        let at = |kept: &[u8], number: usize| format!("/u/{number}?at={}", kept.len());
+        match asked.method.as_str() {
+            "HEAD" => Answer::of(404),
+            "POST" => {
+                (*spoiled, *kept) = (false, Vec::new());
+                Answer::of(202).with("Location", at(&kept, begun.fetch_add(1, Ordering::SeqCst)))
+            }
+            _ if *spoiled => Answer::of(404),
+            "PATCH" | "PUT" if !asked.body.is_empty() => {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                if number >= broken && (number - broken).is_multiple_of(every) {
+                    *spoiled = true;
+                    return Answer::of(500);
+                }
+                kept.extend_from_slice(&asked.body);
+                let whole = asked.method == "PUT";
+                Answer::of(if whole { 201 } else { 202 }).with("Location", at(&kept, begun.load(Ordering::SeqCst)))
+            }
+            "PUT" => Answer::of(201),
+            _ => Answer::of(404),
+        }
+    });
+    (server, kept)
+}
+
+#[test]
+fn a_broken_upload_that_cannot_go_on_begins_anew() {
+    for chunk in [1 << 20, 40_000] {
+        let (server, kept) = as_dockers(0, usize::MAX);
+        assert_eq!(push(&server, content(), None, chunk).unwrap(), Sent::Uploaded, "{chunk}");
+        assert_eq!(*kept.lock().unwrap(), content(), "{chunk}");
+        assert_eq!(server.lines().iter().filter(|line| line.starts_with("POST")).count(), 2, "{chunk}");
+    }
+}
+
+/// What came anew is no progress: somebody who never gets further than the first chunk ends.
+#[test]
+fn an_upload_that_never_gets_further_is_given_up() {
+    let (server, _kept) = as_dockers(1, 2);
+    let error = format!("{:#}", push(&server, content(), None, 40_000).unwrap_err());
+    assert!(error.contains("gave up after 4 attempts"), "{error}");
+}
+
 #[test]
 fn a_refused_upload_says_why() {
     let server = Server::start(|asked| match asked.method.as_str() {

@@ -33,8 +33,10 @@ fn run(call: &Call) -> Result<Ended> {
         Some(other) => bail!("--as {other:?} is none of oci, oci-archive, docker-archive"),
     };
     let (store, image) = call.image_to_read(&reference)?;
-    let shown = Shown::new(call.quiet(), call.json());
-    let exported = export(&store, &image, &reference, Path::new(call.given.argument(1)), shape, &shown);
+    let target = Path::new(call.given.argument(1));
+    // Events would go where the archive goes.
+    let shown = Shown::new(call.quiet() || (call.json() && target == Path::new("-")), call.json());
+    let exported = export(&store, &image, &reference, target, shape, &shown);
     shown.end();
     exported?;
     Ok(Ended::Done)

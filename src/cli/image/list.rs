@@ -39,7 +39,9 @@ fn run(call: &Call) -> Result<Ended> {
             "layers": image.as_ref().map(|image| image.manifest.layers.len()),
         }));
         let day = created.get(..10).unwrap_or_default().to_owned();
-        rows.push(vec![familiar, digest.short().to_owned(), platform, day, size]);
+        // Names of a foreign layout and what a config says may be anything.
+        let row = [familiar, digest.short().to_owned(), platform, day, size];
+        rows.push(row.iter().map(|cell| output::harmless(cell)).collect::<Vec<String>>());
     }
     if call.json() {
         output::json(&entries)?;

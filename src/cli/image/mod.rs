@@ -141,7 +141,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> u8 {
     match dispatch(words) {
         Ok(ended) => ended.code(),
         Err(Failed { error, code }) => {
-            eprintln!("ocicat-image: {error:#}");
+            eprintln!("ocicat-image: {}", output::harmless(&format!("{error:#}")));
             code
         }
     }

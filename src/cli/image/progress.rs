@@ -1,5 +1,6 @@
 //! What a person sees of a transfer: bars on a terminal, plain lines elsewhere, a JSON object a line for machines.
 
+use super::super::output::harmless;
 use crate::image::digest::Digest;
 use crate::image::progress::Progress;
 use std::io::{IsTerminal, Write};
@@ -65,9 +66,9 @@ impl Shown {
         match self.style {
             Style::Nothing => {}
             Style::Json => json(&serde_json::json!({ "event": "note", "text": text })),
-            Style::Lines => write(&format!("{text}\n")),
+            Style::Lines => write(&format!("{}\n", harmless(text))),
             Style::Bars => {
-                write(&format!("{}{text}\n", state.erase()));
+                write(&format!("{}{}\n", state.erase(), harmless(text)));
                 state.draw();
             }
         }
@@ -157,12 +158,14 @@ impl State {
     }
 
     fn draw(&mut self) {
+        let columns = columns();
         let mut frame = self.erase();
         for layer in self.layers.iter().filter(|layer| layer.begun && !layer.done) {
             let part = layer.received.min(layer.size);
             let filled = part.saturating_mul(WIDTH).checked_div(layer.size).unwrap_or(WIDTH);
             let bar: String = (0..WIDTH).map(|cell| if cell < filled { '#' } else { '.' }).collect();
-            frame.push_str(&format!("{} {bar} {} of {}\n", layer.digest.short(), bytes(part), bytes(layer.size)));
+            let line = format!("{} {bar} {} of {}", layer.digest.short(), bytes(part), bytes(layer.size));
+            frame.push_str(&fitted(&line, columns));
             self.lines += 1;
         }
         let received: u64 = self.layers.iter().map(|layer| layer.received).sum();
@@ -170,16 +173,23 @@ impl State {
         let done = self.layers.iter().filter(|layer| layer.done).count();
         let rate = self.transferred as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
         let layers = count(self.layers.len() as u64, "layer");
-        frame.push_str(&format!(
-            "{done} of {layers}, {} of {}, {}/s\n",
-            bytes(received),
-            bytes(size),
-            bytes(rate as u64)
-        ));
+        let line = format!("{done} of {layers}, {} of {}, {}/s", bytes(received), bytes(size), bytes(rate as u64));
+        frame.push_str(&fitted(&line, columns));
         self.lines += 1;
         self.drawn_at = Some(Instant::now());
         write(&frame);
     }
+}
+
+/// Columns of the terminal; one that does not tell has enough.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(usize::MAX)
+}
+
+/// A line that the terminal does not break in two: the next frame takes as many lines away as this one wrote.
+fn fitted(line: &str, columns: usize) -> String {
+    line.chars().take(columns).chain(['\n']).collect()
 }
 
 fn write(text: &str) {
@@ -215,6 +225,13 @@ mod tests {
     #[test]
     fn one_thing_is_not_many() {
         assert_eq!([0, 1, 2].map(|n| count(n, "layer")), ["0 layers", "1 layer", "2 layers"]);
+    }
+
+    #[test]
+    fn a_line_of_a_frame_is_one_line_of_the_terminal() {
+        for (columns, shown) in [(usize::MAX, "0 of 1 layer, 0 B\n"), (17, "0 of 1 layer, 0 B\n"), (4, "0 of\n")] {
+            assert_eq!(fitted("0 of 1 layer, 0 B", columns), shown);
+        }
     }
 
     #[test]

@@ -51,7 +51,13 @@ fn run(call: &Call) -> Result<Ended> {
     }
     let rows: Vec<Vec<String>> = found
         .iter()
-        .map(|d| vec![d.digest.to_string(), d.size.to_string(), d.artifact_type.clone().unwrap_or_default()])
+        .map(|d| {
+            vec![
+                d.digest.to_string(),
+                d.size.to_string(),
+                output::harmless(d.artifact_type.as_deref().unwrap_or_default()),
+            ]
+        })
         .collect();
     output::text(&output::table(&["DIGEST", "SIZE", "TYPE"], &rows))?;
     Ok(Ended::Done)

@@ -13,9 +13,20 @@ use std::process;
 /// The exit code of `run` where no program has run, as docker's and podman's.
 pub(super) const FAILED: u8 = 125;
 
+/// Signals that end who has no other wish.
+const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
 /// Runs the runtime and passes signals on until it has ended.
 pub(super) fn execute(call: &Call, bundle: &Path, id: &str, signals: &OwnedFd, used: Option<&InUse>) -> Result<Ended> {
     let runtime = program(call)?;
+    // What came while the bundle was made was meant for the container that is not there yet.
+    let mut early = Vec::new();
+    while let Some(came) = signalfd::next(signals)? {
+        if ENDING.contains(&came.signal) {
+            return Ok(Ended::Program(128 + came.signal));
+        }
+        early.push(came);
+    }
     let log = memory::file_with(c"log of the runtime", b"")?;
     fcntl_setfd(&log, FdFlags::empty()).asked(|| "fcntl F_SETFD".to_owned())?;
     let mut command = process::Command::new(&runtime);
@@ -31,6 +42,9 @@ pub(super) fn execute(call: &Call, bundle: &Path, id: &str, signals: &OwnedFd, u
     }
     let child = command.spawn().asked(|| format!("execve {}", runtime.display()))?;
     let child = pidfd::open(child.id().try_into().context("pid of the runtime")?)?;
+    for came in early.into_iter().filter(|came| !came.from_kernel) {
+        ignore_ended(pidfd::send_signal(&child, came.signal))?;
+    }
     loop {
         let mut events = [PollFd::new(&child, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         match poll(&mut events, None) {

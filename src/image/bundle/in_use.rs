@@ -78,7 +78,10 @@ pub fn remove_abandoned(store: &Store) -> Result<u64> {
             if !record.temporary || record.store != store.path() {
                 continue;
             }
-            if let Some(_unused) = InUse::try_mark(&bundle.path)? {
+            // The container may outlive both programs that held the mark.
+            if let Some(_unused) = InUse::try_mark(&bundle.path)?
+                && process_in(&bundle.path.join("rootfs"))?.is_none()
+            {
                 remove(store, &bundle.path).with_context(|| format!("remove bundle {}", bundle.path.display()))?;
                 removed += 1;
             }

@@ -344,18 +344,7 @@ pub fn mount(store: &Store, directory: &Path) -> Result<()> {
         return Ok(());
     }
     let bundle = sys::files::open(&directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    let find = |chain_id| {
-        store.layer(chain_id).with_context(|| {
-            format!(
-                "layer {} is not in the store {}; hint: pull {}",
-                chain_id.short(),
-                store.path().display(),
-                record.reference
-            )
-        })
-    };
-    let layers = record.chain_ids.iter().map(find).collect::<Result<Vec<_>>>()?;
-    rootfs::mount(&bundle, &directory, &record, &rootfs::open_layers(&layers)?)
+    rootfs::mount(&bundle, &directory, &record, &rootfs::open_layers(&record.layers(store)?)?)
 }
 
 /// Unmounts the overlay root filesystem; the writable layer stays.

@@ -3,11 +3,16 @@
 use super::Rootfs;
 use crate::config::IdMapping;
 use crate::image::digest::Digest;
-use crate::image::rootless;
+use crate::image::manifest::Descriptor;
+use crate::image::progress::Quiet;
+use crate::image::pull::Image;
+use crate::image::store::{LayerDirectory, Store};
+use crate::image::{layers, rootless};
 use crate::sys;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -51,8 +56,23 @@ impl Record {
         self.user_namespace.is_some() && self.user_namespace.as_ref() == rootless::entered()
     }
 
+    /// The layers of the image, lowest first. What is not unpacked (a plain tree was made without it, or nothing proved
+    /// after a reboot that it had reached the disk) is unpacked now from the blobs, which stay as long as the bundle.
+    pub(crate) fn layers(&self, store: &Store) -> Result<Vec<LayerDirectory>> {
+        if let Some(ready) = self.chain_ids.iter().map(|id| store.layer(id)).collect() {
+            return Ok(ready);
+        }
+        let image = Image::read(store, &Descriptor::new("", self.manifest.clone(), 0))?;
+        layers::prepare(store, &image.layers(), &absent, &layers::Options::default(), &Quiet)
+            .with_context(|| self.reference.clone())
+    }
+
     pub(super) fn write(&self, bundle: &OwnedFd) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(self).context(NAME)?;
         Ok(sys::files::replace_at(bundle, NAME, &bytes, 0o600)?)
     }
+}
+
+fn absent(descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
+    bail!("blob {} is not in the store; hint: pull the image again", descriptor.digest)
 }
