@@ -131,7 +131,11 @@ fn is_page_size(text: &str) -> bool {
     !number.is_empty() && !number.starts_with('0') && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// `unified`: any file of cgroup2 by its name. Last, so that it has the last word.
+/// Files of cgroup2 that act on processes and limit nothing: a process that is written into the first becomes one of the container's,
+/// and is killed with it.
+const NO_LIMITS: &[&str] = &["cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze"];
+
+/// `unified`: any file of cgroup2 by its name that limits something. Last, so that it has the last word.
 fn unified(resources: &Resources, available: Available, sheet: &mut Sheet) -> Result<()> {
     for (file, value) in &resources.unified {
         let place = format!("unified[{file}]");
@@ -139,6 +143,10 @@ fn unified(resources: &Resources, available: Available, sheet: &mut Sheet) -> Re
             anyhow::bail!("linux.resources.{place}: must be the name of a cgroup v2 file, as in memory.high");
         };
         anyhow::ensure!(!rest.is_empty(), "linux.resources.{place}: must be the name of a cgroup v2 file");
+        anyhow::ensure!(
+            !NO_LIMITS.contains(&file.as_str()),
+            "linux.resources.{place}: acts on processes and is no resource"
+        );
         match (controller, available(controller)?) {
             ("cgroup", _) | (_, Some(Version::V2)) => {}
             (_, Some(Version::V1)) => {

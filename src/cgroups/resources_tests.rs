@@ -138,6 +138,16 @@ fn shares_become_the_weight_that_runc_and_crun_give() {
 }
 
 #[test]
+fn files_that_act_on_processes_are_no_resources() {
+    for file in ["cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze"] {
+        for version in [Version::V1, Version::V2] {
+            let said = written(&format!(r#"{{"unified":{{"{file}":"1"}}}}"#), version);
+            assert_eq!(said, format!("error: linux.resources.unified[{file}]: acts on processes and is no resource"));
+        }
+    }
+}
+
+#[test]
 fn the_other_controllers() {
     for (json, v1, v2) in [
         (r#"{"pids":{"limit":0}}"#, "pids.max 0", "pids.max 0"),
