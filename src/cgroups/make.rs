@@ -343,12 +343,10 @@ fn write_all(paths: &Paths, writes: &[Write]) -> Result<()> {
     for write in writes {
         match put(paths, write) {
             Err(e) if refers_to_others(&e) && writes.len() > 1 => again.push(write),
-            other => other.with_context(|| format!("linux.resources.{}", write.place))?,
+            other => other.map_err(|error| write.refused(error))?,
         }
     }
-    again
-        .into_iter()
-        .try_for_each(|write| put(paths, write).with_context(|| format!("linux.resources.{}", write.place)))
+    again.into_iter().try_for_each(|write| put(paths, write).map_err(|error| write.refused(error)))
 }
 
 /// Values that the kernel refuses because of another one, which a later write may change.

@@ -1,5 +1,6 @@
 //! The sheet: every value that a container's resources become, in the order in which they are written.
 
+use crate::sys::{Error, Hinted};
 use anyhow::Result;
 
 /// Which interface a controller has on this host: the version of the hierarchy that it is in.
@@ -31,6 +32,29 @@ pub(super) struct Write {
     /// The place in config.json, below `linux.resources`.
     pub(super) place: String,
     pub(super) absent: Absent,
+}
+
+impl Write {
+    /// The kernel's refusal with its place in config.json, and which values would be taken where that is known.
+    pub(super) fn refused(&self, error: Error) -> anyhow::Error {
+        let of_cpuset =
+            "the processors and memory nodes are those of the cgroup above, cpuset.cpus and cpuset.mems there";
+        let of_cpu =
+            "a period has 1000 to 1000000 microseconds, a quota 1000 or more, and a burst not more than the quota";
+        let hint = match (self.file.as_str(), error.errno.0) {
+            ("memory.limit_in_bytes" | "memory.memsw.limit_in_bytes", libc::EINVAL) => {
+                "memory.swap counts memory and swap together, and is never less than memory.limit"
+            }
+            ("cpu.cfs_quota_us" | "cpu.cfs_period_us" | "cpu.cfs_burst_us" | "cpu.max", libc::EINVAL) => of_cpu,
+            ("cpuset.cpus" | "cpuset.mems", libc::EINVAL | libc::ERANGE | libc::EACCES) => of_cpuset,
+            _ => "",
+        };
+        let error = match hint {
+            "" => anyhow::Error::from(error),
+            hint => Hinted { error, hint: hint.to_owned() }.into(),
+        };
+        error.context(format!("linux.resources.{}", self.place))
+    }
 }
 
 /// Values to write and remarks on what has no effect.
@@ -101,4 +125,45 @@ impl Lines<'_> {
 /// An error about one field of `linux.resources`.
 pub(super) fn wrong<T>(place: &str, value: impl std::fmt::Display, why: &str) -> Result<T> {
     anyhow::bail!("linux.resources.{place} ({value}): {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Errno;
+
+    #[test]
+    fn a_refused_value_is_told_with_those_that_would_be_taken() {
+        let refused = |file: &str, errno| {
+            let mut sheet = Sheet::default();
+            sheet.of("cpu", Version::V1).put("place", file, 1);
+            let error = sheet.writes[0].refused(Error { call: "write".to_owned(), errno: Errno(errno) });
+            assert_eq!(crate::sys::errno_of(&error), Some(Errno(errno)));
+            format!("{error:#}")
+        };
+        let rows = [
+            (
+                "memory.limit_in_bytes",
+                libc::EINVAL,
+                "invalid argument (EINVAL); hint: memory.swap counts memory and swap together, and is never less than memory.limit",
+            ),
+            (
+                "cpu.max",
+                libc::EINVAL,
+                "invalid argument (EINVAL); hint: a period has 1000 to 1000000 microseconds, a quota 1000 or more, and a burst not \
+                 more than the quota",
+            ),
+            (
+                "cpuset.cpus",
+                libc::ERANGE,
+                "numerical result out of range (ERANGE); hint: the processors and memory nodes are those of the cgroup above, \
+                 cpuset.cpus and cpuset.mems there",
+            ),
+            ("pids.max", libc::EINVAL, "invalid argument (EINVAL)"),
+            ("cpu.max", libc::ENOENT, "no such file or directory (ENOENT)"),
+        ];
+        for (file, errno, expected) in rows {
+            assert_eq!(refused(file, errno), format!("linux.resources.place: write: {expected}"), "{file}");
+        }
+    }
 }

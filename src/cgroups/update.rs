@@ -199,15 +199,15 @@ impl Update<'_> {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        let place = format!("linux.resources.{}", write.place);
         if write.file == "memory.limit_in_bytes" && error.errno == Errno(libc::EBUSY) {
             let file = directory_of(self.paths, write).map(|d| d.join("memory.usage_in_bytes"));
             let usage = file.and_then(|file| cgroupfs::read(&file).ok()).unwrap_or_default();
             return Err(error).with_context(|| {
-                format!("{place} ({}): {} bytes are in use and cannot be reclaimed", write.value, usage.trim())
+                let (place, value) = (&write.place, &write.value);
+                format!("linux.resources.{place} ({value}): {} bytes are in use and cannot be reclaimed", usage.trim())
             });
         }
-        Err(error).context(place)
+        Err(write.refused(error))
     }
 }
 

@@ -76,12 +76,12 @@ fn entry(format: Format, level: &str, message: &str, time: &str, parts: &[(&str,
 fn parts(error: &anyhow::Error) -> Vec<(&'static str, String)> {
     let mut parts = Vec::new();
     let causes: Vec<_> = error.chain().collect();
-    let call = causes.iter().position(|cause| cause.is::<sys::Error>());
+    let call = causes.iter().position(|cause| sys::failed_call(*cause).is_some());
     let places: Vec<String> = causes.iter().take(call.unwrap_or(0)).map(|cause| one_line(&cause.to_string())).collect();
     if !places.is_empty() {
         parts.push(("place", places.join(": ")));
     }
-    if let Some(failed) = causes.iter().find_map(|cause| cause.downcast_ref::<sys::Error>()) {
+    if let Some(failed) = causes.iter().find_map(|cause| sys::failed_call(*cause)) {
         parts.push(("call", one_line(&failed.call)));
         let name = failed.errno.name();
         parts.push(("errno", if name.is_empty() { failed.errno.0.to_string() } else { name.to_owned() }));
@@ -134,6 +134,11 @@ mod tests {
             (anyhow::anyhow!("nothing is known"), "{}"),
             (anyhow::anyhow!("never created; hint: delete --force"), r#"{"hint":"delete --force"}"#),
             (call.clone().into(), r#"{"call":"open /no/such","errno":"ENOENT"}"#),
+            (
+                anyhow::Error::from(sys::Hinted { error: call.clone(), hint: "make it".to_owned() })
+                    .context("root.path"),
+                r#"{"place":"root.path","call":"open /no/such","errno":"ENOENT","hint":"make it"}"#,
+            ),
             (
                 anyhow::Error::from(call).context("linux.namespaces[4] (ipc)").context("config.json"),
                 r#"{"place":"config.json: linux.namespaces[4] (ipc)","call":"open /no/such","errno":"ENOENT"}"#,

@@ -1,9 +1,9 @@
 //! `process.scheduler`, `process.ioPriority` and `process.execCPUAffinity`.
 
 use crate::config::{IoPriority, Process, Scheduler};
-use crate::sys::Error;
 use crate::sys::scheduling::{self as sys, SchedulingAttributes};
-use anyhow::{Context, Result, anyhow, bail};
+use crate::sys::{Error, Hinted};
+use anyhow::{Context, Result, bail};
 
 /// What to set; nothing is changed where nothing was asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,10 +107,11 @@ pub fn apply(plan: &Plan) -> Result<()> {
 fn explained(attributes: &SchedulingAttributes, error: Error) -> anyhow::Error {
     let realtime = REALTIME.iter().any(|word| POLICIES.get(attributes.policy as usize) == Some(word));
     match error.errno.0 {
-        libc::EPERM if realtime => anyhow!(
-            "{error}; hint: it needs CAP_SYS_NICE and, where cgroups of version 1 share out realtime, \
-             linux.resources.cpu.realtimeRuntime"
-        ),
+        libc::EPERM if realtime => {
+            let hint = "it needs CAP_SYS_NICE and, where cgroups of version 1 share out realtime, \
+                        linux.resources.cpu.realtimeRuntime";
+            Hinted { error, hint: hint.to_owned() }.into()
+        }
         _ => error.into(),
     }
 }

@@ -80,9 +80,31 @@ impl<T> Asked<T> for std::io::Result<T> {
     }
 }
 
-/// The errno that lies at the bottom of an error, if a system call failed.
+/// A failed call with what can be done about it.
+#[derive(Debug, Clone)]
+pub struct Hinted {
+    /// What failed.
+    pub error: Error,
+    /// What can be done, or what it may mean.
+    pub hint: String,
+}
+
+impl std::fmt::Display for Hinted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; hint: {}", self.error, self.hint)
+    }
+}
+
+impl std::error::Error for Hinted {}
+
+/// The system call at the bottom of an error, if one failed.
+pub fn failed_call<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    error.downcast_ref::<Error>().or_else(|| error.downcast_ref::<Hinted>().map(|hinted| &hinted.error))
+}
+
+/// Its errno.
 pub fn errno_of(error: &anyhow::Error) -> Option<Errno> {
-    error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map(|e| e.errno)
+    error.chain().find_map(failed_call).map(|e| e.errno)
 }
 
 /// Turns the return value of a raw `libc::syscall` into a result.

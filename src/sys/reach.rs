@@ -1,13 +1,16 @@
 //! Why a path cannot be reached: the kernel says EACCES, and not which directory on the way it was.
 
-use super::Error;
+use super::{Error, Hinted};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::path::{Path, PathBuf};
 
 /// Adds to a refusal which directory on the way to the absolute `path` this process may not enter, if it was that.
 pub fn explain(path: &Path, error: Error) -> anyhow::Error {
     match barred(path).filter(|_| error.errno.0 == libc::EACCES) {
-        Some(directory) => anyhow::anyhow!("{error}; hint: this user may not enter {} (chmod +x)", directory.display()),
+        Some(directory) => {
+            let hint = format!("this user may not enter {} (chmod +x)", directory.display());
+            Hinted { error, hint }.into()
+        }
         None => error.into(),
     }
 }
