@@ -65,15 +65,24 @@ pub(super) fn is_frozen_directory(hierarchy: &Hierarchy) -> bool {
 fn set_unified(unified: &Hierarchy, frozen: bool) -> Result<()> {
     let directory = &unified.directory;
     let events = files::open(directory.join("cgroup.events"), OFlags::RDONLY)?;
-    cgroupfs::write(&directory.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
+    let (file, wanted) = (directory.join("cgroup.freeze"), if frozen { "1" } else { "0" });
+    cgroupfs::write(&file, wanted)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         let text = files::read_start(&events, 4096)?;
         if value_of(&text, "frozen") == Some(u64::from(frozen)) {
             return Ok(());
         }
+        // Another call may thaw it for a SIGKILL, or remove it; the open file does not tell of either, so both are looked at.
         anyhow::ensure!(
-            cgroupfs::wait_change(&events, deadline)?,
+            cgroupfs::read(&file)?.trim_end() == wanted,
+            "cgroup {} was {} by another call meanwhile",
+            directory.display(),
+            if frozen { "thawed" } else { "frozen" }
+        );
+        cgroupfs::wait_change(&events, deadline.min(Instant::now() + Duration::from_millis(20)))?;
+        anyhow::ensure!(
+            Instant::now() < deadline,
             "cgroup {} is not {} after {} s; hint: a process may wait for a device or a network filesystem (state D)",
             directory.display(),
             if frozen { "frozen" } else { "thawed" },

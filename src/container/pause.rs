@@ -1,9 +1,9 @@
 //! `pause` and `resume`: the freezer of the container's cgroup.
 
-use super::status::Status;
+use super::status::{self, Status};
 use super::{Runtime, find};
 use crate::cgroups::Paths;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// Stops every process of a running container.
 ///
@@ -12,7 +12,13 @@ use anyhow::{Context, Result, bail};
 pub fn pause(runtime: &Runtime, id: &str) -> Result<()> {
     let found = find::take(runtime, id)?;
     match found.status {
-        Status::Running | Status::Created => own_cgroup(found.record.cgroups.as_ref())?.freeze(),
+        Status::Running | Status::Created => own_cgroup(found.record.cgroups.as_ref())?.freeze().map_err(|error| {
+            // A kill or a delete needs no lock.
+            match status::of(&found.record, &found.directory) {
+                Status::Stopped => anyhow!("container not running: {id} is stopped"),
+                _ => error,
+            }
+        }),
         Status::Paused => bail!("container is already paused: {id}"),
         other => bail!("container not running: {id} is {other}"),
     }

@@ -70,3 +70,21 @@ fn a_container_of_before_a_restart_of_the_machine_is_deleted_without_whoever_has
     first.call(&["delete", "--force", &first.id]).ok();
     assert_eq!(second.status(), "running");
 }
+
+#[test]
+fn a_pause_that_a_kill_or_a_delete_overtakes_gives_up_at_once() {
+    only_ocicat!("the words are this runtime's");
+    for round in 0..24 {
+        let container = Container::new().sleeping();
+        let (mut said, id) = (outcome::scratch(), &container.id);
+        let mut pause = container.command(&["pause", id]);
+        let mut pause = pause.stdout(Stdio::null()).stderr(Stdio::from(said.try_clone().unwrap())).spawn().unwrap();
+        // Each comes at another moment of the pause.
+        outcome::ends_within(&pause, std::time::Duration::from_micros(round * 200));
+        let other = if round % 2 == 0 { vec!["kill", id, "KILL"] } else { vec!["delete", "--force", id] };
+        container.call(&other).ok();
+        let code = outcome::code_of(&mut pause);
+        let said = outcome::content(&mut said);
+        assert!(code == 0 || !said.contains("after 5 s"), "round {round}: {said}");
+    }
+}
