@@ -212,7 +212,9 @@ fn fetch(
         return Err(Failure { passing: super::retry::is_passing(answer.status), error });
     }
     let granted: Granted = serde_json::from_slice(&bytes).context(shown.clone()).map_err(Failure::last)?;
-    let token = granted.token.or(granted.access_token).filter(|token| token.bytes().all(|b| b.is_ascii_graphic()));
+    // The same under two names, and a server may leave one of them empty.
+    let given = [granted.token, granted.access_token].into_iter().flatten().find(|token| !token.is_empty());
+    let token = given.filter(|token| token.bytes().all(|b| b.is_ascii_graphic()));
     let token = token.with_context(|| format!("{shown}: the answer has no token")).map_err(Failure::last)?;
     Ok((token, granted.expires_in.unwrap_or(DEFAULT_LIFE)))
 }

@@ -55,6 +55,23 @@ fn a_token_is_fetched_once_and_used_for_everything_after() {
 }
 
 #[test]
+fn a_token_has_one_of_two_names_and_the_other_may_be_empty() {
+    for granted in
+        [r#"{"token":"","access_token":"T1"}"#, r#"{"access_token":"T1"}"#, r#"{"token":"T1","access_token":""}"#]
+    {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let realm = format!("http://{}/token", listener.local_addr().unwrap());
+        let server = Server::on(listener, move |asked| match asked.header("authorization") {
+            _ if asked.target.starts_with("/token") => Answer::ok(granted),
+            Some("Bearer T1") => manifest_answer(),
+            _ => Answer::of(401).with("WWW-Authenticate", format!("Bearer realm=\"{realm}\"")),
+        });
+        let got = client().manifest(&repository(&server.address), "latest", MANIFEST, LIMIT);
+        assert!(got.is_ok(), "{granted}: {:#}", got.unwrap_err());
+    }
+}
+
+#[test]
 fn parallel_requests_share_one_token() {
     let server = with_tokens(None);
     let client = client();
