@@ -257,3 +257,26 @@ fn who_makes_the_cgroup_is_a_choice() {
     let limited = Container::new().global("--cgroup-manager=none").set("/linux/resources/pids", json!({"limit": 3}));
     limited.create().fails("there are limits but no cgroup");
 }
+
+/// A processor with resctrl is rare: the directory is a made one, in a mount namespace where nobody else sees it.
+#[test]
+fn a_class_of_service_has_its_schemata_before_the_program_enters_it() {
+    only_ocicat!("the peers look for a real resctrl");
+    let made = "mkdir old && mount --rbind /sys/fs old && mount -t tmpfs none /sys/fs && mkdir /sys/fs/cgroup /sys/fs/resctrl \
+        && mount --rbind old/cgroup /sys/fs/cgroup && cd /sys/fs/resctrl && touch schemata tasks mon_groups && cd - >/dev/null \
+        && \"$@\" && cat /sys/fs/resctrl/schemata /sys/fs/resctrl/tasks";
+    let container =
+        Container::new().set("/linux/intelRdt", json!({"closID": "/", "schemata": ["L3:0=f"]})).args(&["echo", "ran"]);
+    container.write();
+    let own = container.command(&["run", &container.id]);
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", made, "sh"]);
+    command.arg(own.get_program()).args(own.get_args()).current_dir(&container.dir).stdin(container.null());
+    assert_eq!(finish(command).ok().out, "ran\nL3:0=f\n0");
+
+    let container = Container::new().set("/linux/intelRdt", json!({"closID": "some"}));
+    if !std::path::Path::new("/sys/fs/resctrl/schemata").exists() {
+        container.create().fails("linux.intelRdt: resctrl is not mounted at /sys/fs/resctrl; hint: mount -t resctrl");
+        assert_eq!(container.leftovers(), Vec::<String>::new());
+    }
+}

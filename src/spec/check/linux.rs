@@ -1,7 +1,7 @@
 //! The `linux` object: config-linux.md.
 
 use super::{Report, Seen, absolute_path, no_nul};
-use crate::config::{IdMapping, IntelRdt};
+use crate::config::IdMapping;
 use crate::namespaces::Kind;
 use crate::process::{memory_policy, personality, sysctl as sysctls};
 use std::path::PathBuf;
@@ -217,10 +217,6 @@ pub(super) fn intel_rdt(seen: &Seen<'_>, report: &mut Report) {
         if line.contains(['\0', '\n']) {
             report.add(format!("linux.intelRdt.schemata[{index}]"), "has more than one line");
         }
-    }
-    // What is set has to be applied or refused (runtime.md, "Create").
-    if *rdt != IntelRdt::default() {
-        report.add("linux.intelRdt", "is not implemented by this version of ocicat");
     }
 }
 

@@ -217,7 +217,16 @@ fn problems_of_the_linux_object_are_named() {
             json!({"unified": {"../x": "1"}}),
             "linux.resources.unified (../x): is not the name of a file in a cgroup",
         ),
-        ("/linux/intelRdt", json!({"closID": "a"}), "linux.intelRdt: is not implemented by this version of ocicat"),
+        (
+            "/linux/intelRdt",
+            json!({"closID": "a/b"}),
+            "linux.intelRdt.closID: \"a/b\" cannot be the name of a directory",
+        ),
+        (
+            "/linux/intelRdt",
+            json!({"schemata": ["L3:0=f", "x\ny"]}),
+            "linux.intelRdt.schemata[1]: has more than one line",
+        ),
         (
             "/linux/rootfsPropagation",
             json!("secret"),
