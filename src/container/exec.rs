@@ -76,16 +76,16 @@ pub fn exec(runtime: &Runtime, request: &Exec, warn: &dyn Fn(&[String])) -> Resu
 /// container takes its init last, which waits for every other process of its pid namespace; so it is given a moment.
 fn explained(error: anyhow::Error, found: &Found) -> anyhow::Error {
     const MOMENT_MS: i32 = 200;
-    const OF_THE_END: [i32; 5] = [libc::ENODEV, libc::ENOENT, libc::ENOMEM, libc::EPIPE, libc::ESRCH];
-    let call = error.chain().find_map(|cause| cause.downcast_ref::<sys::Error>());
-    // That a program is missing is no sign of an end, and nobody shall wait for such an answer.
-    let of_the_end = call.is_some_and(|e| OF_THE_END.contains(&e.errno.0) && !e.call.starts_with("exec: "));
-    if !error.is::<handshake::Gone>() && !of_the_end {
+    let (pid, init) = match found.init() {
+        Ok(alive) => alive,
+        Err(gone) => return gone,
+    };
+    let cut_short = error.is::<handshake::Gone>() || sys::errno_of(&error) == Some(Errno(libc::EPIPE));
+    // Where it lives on, the error is the answer, and nobody waits for it.
+    if !cut_short && !pidfd::is_exiting(pid) {
         return error;
     }
-    if let Ok((_, init)) = found.init() {
-        let _ = pidfd::wait_end(&init, MOMENT_MS);
-    }
+    let _ = pidfd::wait_end(&init, MOMENT_MS);
     found.init().err().unwrap_or(error)
 }
 

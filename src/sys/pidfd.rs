@@ -116,6 +116,13 @@ pub fn stat(pid: i32) -> Result<(char, u64)> {
     }
 }
 
+/// True when a process has begun to end, which may take its time: init waits for all of its pid namespace (PF_EXITING of
+/// include/linux/sched.h in proc_pid_stat(5), field 9), or when it has ended.
+pub fn is_exiting(pid: i32) -> bool {
+    const PF_EXITING: u64 = 0x4;
+    Fields::read(pid).ok().and_then(|fields| fields.number(9)).is_none_or(|flags| flags & PF_EXITING != 0)
+}
+
 /// The fields of /proc/PID/stat behind the second one, which is the command in parentheses and may hold anything, also
 /// blanks and parentheses.
 struct Fields(String);
@@ -151,6 +158,7 @@ mod tests {
             let pidfd = open(pid).unwrap();
             let start = stat(pid).unwrap().1;
             assert!(wait_end(&pidfd, -1).unwrap());
+            assert!(is_exiting(pid) && !is_exiting(std::process::id() as i32), "{script}");
             assert_eq!(exit_info(&pidfd), None, "{script}");
             assert_eq!(unreaped(pid), Some((start, expected)), "{script}");
             assert_eq!(reap(&pidfd).unwrap(), expected, "{script}");
