@@ -15,7 +15,7 @@
 #[allow(unused_imports, reason = "each test crate uses its part of this")]
 mod common;
 
-use common::registry::{Registry, fails, have, ok, proxy};
+use common::registry::{Registry, fails, have, ok, proxy, put_image};
 use common::terminal::Terminal;
 use common::{Value, json};
 use ocicat::image::manifest::{Descriptor, media};
@@ -24,7 +24,7 @@ use ocicat::image::tar::{Entry, Kind, Writer};
 use ocicat::registry::Digest;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 const IMAGE: &str = "localhost/x:1";
 
@@ -87,16 +87,11 @@ impl Place {
             "config": {"Cmd": ["sh"], "User": "web", "Env": ["PATH=/bin", "A=b"], "Volumes": {"/data": {}},
                 "StopSignal": "SIGUSR1", "ExposedPorts": {"80/tcp": {}}, "Labels": {"who": "me"}},
             "rootfs": {"type": "layers", "diff_ids": diff_ids}});
-        let config = serde_json::to_vec(&config).unwrap();
-        for blob in blobs.iter().chain([&config]) {
+        for blob in &blobs {
             store.put(blob).unwrap();
         }
         let descriptors: Vec<_> = blobs.iter().map(|blob| Descriptor::of(media::LAYER_ZSTD, blob)).collect();
-        let manifest = json!({"schemaVersion": 2, "mediaType": media::MANIFEST,
-            "config": Descriptor::of(media::CONFIG, &config), "layers": descriptors});
-        let manifest = serde_json::to_vec(&manifest).unwrap();
-        store.put(&manifest).unwrap();
-        store.tag(IMAGE, &Descriptor::of(media::MANIFEST, &manifest)).unwrap();
+        store.tag(IMAGE, &put_image(&store, &config, &descriptors)).unwrap();
         place
     }
 
@@ -115,6 +110,12 @@ impl Place {
     fn shell(&self, options: &[&str], script: &str) -> String {
         let words = [&["-q", "run"], options, &[IMAGE, "sh", "-c", script]].concat();
         ok(&mut self.image(&words)).trim_end().to_owned()
+    }
+
+    /// How many bundles `gc` takes.
+    fn collected(&self) -> u64 {
+        let told: Value = serde_json::from_str(&ok(&mut self.image(&["gc", "--format", "json"]))).unwrap();
+        told["bundles"].as_u64().unwrap()
     }
 
     fn count(&self, path: &str) -> usize {
@@ -305,32 +306,30 @@ fn the_bundle_of_a_killed_run_stays_while_its_container_runs_and_goes_with_gc() 
     need_containers!();
     let place = Place::new();
     let id = format!("killed-{}", std::process::id());
+    let (mut run, mut out) = running(&place, &id);
+    // It does not wait for the container, and takes nothing of it.
+    assert_eq!(place.collected(), 0);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert_eq!(place.collected(), 0);
+    assert_eq!((place.count("store/ocicat/run"), place.mounts()), (1, 1));
+    ok(Command::new(env!("CARGO_BIN_EXE_ocicat")).args(["delete", "--force", &id]));
+    // The runtime has ended when nobody has our pipe any more.
+    out.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(place.collected(), 1);
+    assert_eq!((place.count("store/ocicat/run"), place.mounts()), (0, 0));
+}
+
+/// A run whose container is up and stays, and the pipe that it holds until its end.
+fn running(place: &Place, id: &str) -> (Child, BufReader<ChildStdout>) {
     let script = "echo up; exec busybox sleep 1000";
-    let mut run =
-        place.image(&["-q", "run", "--name", &id, IMAGE, "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let words = ["-q", "run", "--name", id, IMAGE, "sh", "-c", script];
+    let mut run = place.image(&words).stdout(Stdio::piped()).spawn().unwrap();
     let mut out = BufReader::new(run.stdout.take().unwrap());
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     assert_eq!(line, "up\n");
-    let gc = || -> Value { serde_json::from_str(&ok(&mut place.image(&["gc", "--format", "json"]))).unwrap() };
-    // It does not wait for the container, and takes nothing of it.
-    assert_eq!(gc()["bundles"], 0);
-    run.kill().unwrap();
-    run.wait().unwrap();
-    assert_eq!(gc()["bundles"], 0);
-    assert_eq!((place.count("store/ocicat/run"), place.mounts()), (1, 1));
-    ok(Command::new(env!("CARGO_BIN_EXE_ocicat")).args(["delete", "--force", &id]));
-    // The runtime has ended when nobody has our pipe any more.
-    out.read_to_string(&mut line).unwrap();
-    assert_eq!(gc()["bundles"], 1);
-    assert_eq!((place.count("store/ocicat/run"), place.mounts()), (0, 0));
-}
-
-/// The pid of the container that says nothing else on its pipe, when it is up.
-fn up(out: &mut impl BufRead) {
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    assert_eq!(line, "up\n");
+    (run, out)
 }
 
 #[test]
@@ -338,11 +337,7 @@ fn a_container_that_outlives_run_and_the_runtime_keeps_its_bundle() {
     need_containers!();
     let place = Place::new();
     let id = format!("outlives-{}", std::process::id());
-    let script = "echo up; exec busybox sleep 1000";
-    let mut run =
-        place.image(&["-q", "run", "--name", &id, IMAGE, "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut out = BufReader::new(run.stdout.take().unwrap());
-    up(&mut out);
+    let (mut run, mut out) = running(&place, &id);
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.id())).unwrap();
     let runtime: i32 = children.trim().parse().unwrap();
     let watched = ocicat::sys::pidfd::open(runtime).unwrap();
@@ -350,12 +345,11 @@ fn a_container_that_outlives_run_and_the_runtime_keeps_its_bundle() {
     run.wait().unwrap();
     ocicat::sys::pidfd::send_signal(&watched, 9).unwrap();
     assert!(ocicat::sys::pidfd::wait_end(&watched, 20_000).unwrap());
-    let gc = || -> Value { serde_json::from_str(&ok(&mut place.image(&["gc", "--format", "json"]))).unwrap() };
-    assert_eq!(gc()["bundles"], 0);
+    assert_eq!(place.collected(), 0);
     assert_eq!((place.count("store/ocicat/run"), place.mounts()), (1, 1));
     ok(Command::new(env!("CARGO_BIN_EXE_ocicat")).args(["delete", "--force", &id]));
     out.read_to_end(&mut Vec::new()).unwrap();
-    assert_eq!(gc()["bundles"], 1);
+    assert_eq!(place.collected(), 1);
     assert_eq!((place.count("store/ocicat/run"), place.mounts()), (0, 0));
 }
 
@@ -531,12 +525,7 @@ fn control_characters_of_others_are_shown_and_not_obeyed() {
     let store = Store::open(&place.path().join("store")).unwrap();
     let config = json!({"architecture": "\u{1b}[31mamd64", "os": "linux", "created": "\u{1b}]0;x\u{7}",
         "rootfs": {"type": "layers", "diff_ids": []}});
-    let config = serde_json::to_vec(&config).unwrap();
-    store.put(&config).unwrap();
-    let manifest = json!({"schemaVersion": 2, "config": Descriptor::of(media::CONFIG, &config), "layers": []});
-    let manifest = serde_json::to_vec(&manifest).unwrap();
-    store.put(&manifest).unwrap();
-    store.tag("\u{1b}[2Jname", &Descriptor::of(media::MANIFEST, &manifest)).unwrap();
+    store.tag("\u{1b}[2Jname", &put_image(&store, &config, &[])).unwrap();
     let unfit = "\u{1b}[2J".to_owned();
     for words in [&["list"] as &[&str], &["list", "-q"], &["inspect", &unfit]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ocicat-image"));

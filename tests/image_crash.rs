@@ -15,7 +15,7 @@
 #[allow(unused_imports, reason = "each test crate uses its part of this")]
 mod common;
 
-use common::registry::{Registry, have};
+use common::registry::{Registry, have, put_image};
 use ocicat::image::manifest::{Descriptor, media};
 use ocicat::image::store::Store;
 use ocicat::image::tar::{Entry, Kind, Writer};
@@ -59,13 +59,7 @@ fn layout(path: &Path) {
     }
     let config = serde_json::json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["x"]},
         "rootfs": {"type": "layers", "diff_ids": diff_ids}});
-    let config = serde_json::to_vec(&config).unwrap();
-    store.put(&config).unwrap();
-    let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": media::MANIFEST,
-        "config": Descriptor::of(media::CONFIG, &config), "layers": descriptors});
-    let manifest = serde_json::to_vec(&manifest).unwrap();
-    store.put(&manifest).unwrap();
-    store.tag("localhost/x:1", &Descriptor::of(media::MANIFEST, &manifest)).unwrap();
+    store.tag("localhost/x:1", &put_image(&store, &config, &descriptors)).unwrap();
 }
 
 fn image(store: &Path, words: &[&str]) -> Command {

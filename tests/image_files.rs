@@ -14,9 +14,9 @@
 #[allow(unused_imports, reason = "each test crate uses its part of this")]
 mod common;
 
-use common::registry::{fails, ok};
+use common::registry::{fails, ok, put_image};
 use common::{Value, json};
-use ocicat::image::manifest::{Descriptor, media};
+use ocicat::image::manifest::Descriptor;
 use ocicat::image::store::Store;
 use ocicat::registry::Digest;
 use std::path::{Path, PathBuf};
@@ -53,12 +53,7 @@ impl Place {
 fn image(store: &Store, command: &str) -> Descriptor {
     let config = json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": [command]},
         "rootfs": {"type": "layers", "diff_ids": []}});
-    let config = serde_json::to_vec(&config).unwrap();
-    store.put(&config).unwrap();
-    let manifest = json!({"schemaVersion": 2, "config": Descriptor::of(media::CONFIG, &config), "layers": []});
-    let manifest = serde_json::to_vec(&manifest).unwrap();
-    store.put(&manifest).unwrap();
-    Descriptor::of(media::MANIFEST, &manifest)
+    put_image(store, &config, &[])
 }
 
 /// A layout with one image under a name of a whole reference.

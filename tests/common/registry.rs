@@ -22,6 +22,23 @@ impl Drop for Registry {
     }
 }
 
+/// Puts an image with this config and these layers into a store, without a name; answers its manifest.
+#[cfg(feature = "image")]
+pub fn put_image(
+    store: &ocicat::image::store::Store,
+    config: &super::Value,
+    layers: &[ocicat::image::manifest::Descriptor],
+) -> ocicat::image::manifest::Descriptor {
+    use ocicat::image::manifest::{Descriptor, media};
+    let config = serde_json::to_vec(config).unwrap();
+    store.put(&config).unwrap();
+    let manifest = super::json!({"schemaVersion": 2, "mediaType": media::MANIFEST,
+        "config": Descriptor::of(media::CONFIG, &config), "layers": layers});
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    store.put(&manifest).unwrap();
+    Descriptor::of(media::MANIFEST, &manifest)
+}
+
 /// Whether all these programs are on the path.
 pub fn have(programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
