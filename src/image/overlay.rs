@@ -5,13 +5,16 @@
 
 use crate::image::unpack::{by_descriptor, privileged};
 use crate::sys::{self, Asked};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+/// Layers that one mount can have (fs/overlayfs/params.c, OVL_MAX_STACK).
+const STACK: usize = 500;
 
 /// What is laid upon each other.
 #[derive(Debug)]
@@ -28,13 +31,17 @@ pub struct Layers<'a> {
 
 /// Mounts the layers at `target`.
 pub fn mount(layers: &Layers<'_>, target: &Path) -> Result<()> {
+    let count = layers.lowers.len();
+    if count > STACK {
+        bail!("{count} layers: overlayfs stacks at most {STACK}; hint: --copy makes a plain tree");
+    }
     match by_descriptors(layers) {
         Ok(Some(mount)) => {
             let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
             Ok(rustix::mount::move_mount(&mount, "", CWD, target, flags)
                 .asked(|| format!("move_mount to {}", target.display()))?)
         }
-        Ok(None) => Ok(by_names(layers, target)?),
+        Ok(None) => by_names(layers, target),
         Err(error) => Err(error.into()),
     }
 }
@@ -70,20 +77,23 @@ fn by_descriptors(layers: &Layers<'_>) -> sys::Result<Option<OwnedFd>> {
         // KERNEL(5.10): an older one syncs.
         let _ = rustix::mount::fsconfig_set_flag(&context, "volatile");
     }
-    let lowers = layers.lowers.iter().map(|fd| ("lowerdir+", fd));
-    for (key, fd) in lowers.chain([("upperdir", &layers.upper), ("workdir", &layers.work)]) {
-        match rustix::mount::fsconfig_set_fd(&context, key, fd) {
+    for (number, fd) in layers.lowers.iter().enumerate() {
+        match rustix::mount::fsconfig_set_fd(&context, "lowerdir+", fd) {
             Ok(()) => {}
-            Err(Errno::INVAL) if key == "lowerdir+" => return Ok(None),
-            Err(errno) => return Err(explain(errno, &format!("fsconfig overlay {key}"))),
+            Err(Errno::INVAL) if number == 0 => return Ok(None),
+            Err(errno) => return Err(explain(errno, &format!("fsconfig overlay lowerdir+ (layer {})", number + 1))),
         }
+    }
+    for (key, fd) in [("upperdir", &layers.upper), ("workdir", &layers.work)] {
+        rustix::mount::fsconfig_set_fd(&context, key, fd)
+            .map_err(|errno| explain(errno, &format!("fsconfig overlay {key}")))?;
     }
     rustix::mount::fsconfig_create(&context).map_err(|errno| explain(errno, "fsconfig overlay create"))?;
     let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty());
     mount.map(Some).map_err(|errno| explain(errno, "fsmount overlay"))
 }
 
-fn by_names(layers: &Layers<'_>, target: &Path) -> sys::Result<()> {
+fn by_names(layers: &Layers<'_>, target: &Path) -> Result<()> {
     let lowers: Vec<String> = layers.lowers.iter().map(|fd| by_descriptor(*fd)).collect();
     let mut data = format!(
         "lowerdir={},upperdir={},workdir={}",
@@ -95,9 +105,13 @@ fn by_names(layers: &Layers<'_>, target: &Path) -> sys::Result<()> {
     if !privileged() {
         data.push_str(",userxattr");
     }
+    if data.len() >= rustix::param::page_size() {
+        let count = layers.lowers.len();
+        bail!("{count} layers are more than mount(2) can be given before Linux 6.13; hint: --copy makes a plain tree");
+    }
     let data = CString::new(data).unwrap_or_default();
-    rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), Some(data.as_c_str()))
-        .asked(|| format!("mount overlay {}", target.display()))
+    let mounted = rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), Some(data.as_c_str()));
+    Ok(mounted.asked(|| format!("mount overlay {}", target.display()))?)
 }
 
 /// Unmounts what is at `target`; what is no mount point is no error.
