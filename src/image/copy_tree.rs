@@ -1,12 +1,12 @@
 //! Copies a merged tree into a plain one: directories, hard links, holes, owners, times.
 
 use super::copy::{self, Owner};
-use crate::image::remove::for_each;
+use crate::image::remove::Entries;
 use crate::image::unpack::{Found, Merged, Stack};
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Directories within directories that are copied.
@@ -32,24 +32,31 @@ impl Copying<'_> {
         if depth > DEPTH {
             bail!("directories are nested more than {DEPTH} deep");
         }
-        let mut names = BTreeSet::new();
-        for (_, layer) in from {
-            for_each(layer.as_fd(), |name, _| -> Result<(), sys::Error> {
-                names.insert(name.to_bytes().to_vec());
-                Ok(())
-            })?;
-        }
-        for name in names {
-            let below = if path.is_empty() { name.clone() } else { [path, b"/", &name].concat() };
-            self.entry(from, &name, to, &below, depth).with_context(|| crate::image::tar::shown(&name))?;
+        for (number, layer) in from {
+            let mut entries = Entries::new(sys::files::open_at(layer, ".", OFlags::RDONLY | OFlags::DIRECTORY)?);
+            while let Some((name, _)) = entries.next()? {
+                let name = name.to_bytes();
+                let below = if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() };
+                self.entry((from, *number), name, to, &below, depth).with_context(|| crate::image::tar::shown(name))?;
+            }
         }
         let (_, top) = from.first().context("a directory of no layer")?;
         let stat = copy::directory_attributes(top.as_fd(), to.as_fd(), self.owner)?;
         Ok(rustix::fs::futimens(to, &copy::times_of(&stat)).asked(|| "futimens".to_owned())?)
     }
 
-    fn entry(&mut self, from: &Merged, name: &[u8], to: &OwnedFd, path: &[u8], depth: usize) -> Result<()> {
-        let Some((_, layer, stat)) = self.stack.locate(from, name)? else { return Ok(()) };
+    /// Copies what a layer of a directory has, if it is the topmost that has it.
+    fn entry(
+        &mut self,
+        (from, number): (&Merged, usize),
+        name: &[u8],
+        to: &OwnedFd,
+        path: &[u8],
+        depth: usize,
+    ) -> Result<()> {
+        let Some((_, layer, stat)) = self.stack.locate(from, name)?.filter(|(top, ..)| *top == number) else {
+            return Ok(());
+        };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             let Found::Directory(merged) = self.stack.child(from, name)? else { return Ok(()) };
             rustix::fs::mkdirat(to, name, Mode::RWXU).asked(|| "mkdir".to_owned())?;

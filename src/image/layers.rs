@@ -6,11 +6,14 @@ use crate::image::manifest::Descriptor;
 use crate::image::progress::Progress;
 use crate::image::remove;
 use crate::image::store::{Held, LayerDirectory, LayerDraft, LayerRecord, Store};
-use crate::image::unpack::{self, Below, Ids, Limits, Opener, Settled, Source, Target, Unpacked, settle};
+use crate::image::unpack::{
+    self, Below, Ids, Limits, Opener, Pending, Pool, Room, Settled, Share, Source, Target, settle,
+};
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -67,14 +70,20 @@ pub fn prepare(
         progress,
         queue: Mutex::new(missing),
         publisher: Mutex::new(publisher),
+        pool: Pool::default(),
+        crowded: Mutex::new(Vec::new()),
+        notes: Notes { store, file: Mutex::new(None) },
     };
     in_parallel(jobs, || {
         crate::sys::umask::own(0)?;
         while let Some((number, held)) = work.next()? {
-            work.unpack(number, held)?;
+            if !work.unpack(number, held, work.pool.share())? {
+                work.crowded.lock().map_err(|_| anyhow!("a thread panicked"))?.push(number);
+            }
         }
         Ok(())
     })?;
+    work.unpack_crowded()?;
     let publisher = work.publisher.into_inner().map_err(|_| anyhow!("a thread panicked"))?;
     publisher.ready.into_iter().collect::<Option<_>>().context("not every layer was unpacked")
 }
@@ -100,8 +109,43 @@ fn jobs(wanted: usize) -> usize {
 /// A layer that is unpacked and waits for the ones below it.
 struct Waiting<'a> {
     draft: LayerDraft<'a>,
-    unpacked: Unpacked,
+    record: LayerRecord,
+    pending: Noted,
     _held: Held,
+}
+
+/// What a layer leaves open until its lower ones are known.
+struct Noted {
+    /// In the file of notes.
+    place: u64,
+    /// What it takes in memory.
+    bytes: u64,
+}
+
+/// Waiting layers leave their notes in a file: any number of them can wait.
+struct Notes<'a> {
+    store: &'a Store,
+    file: Mutex<Option<File>>,
+}
+
+impl Notes<'_> {
+    fn save(&self, pending: &Pending) -> Result<Noted> {
+        let mut file = self.file.lock().map_err(|_| anyhow!("a thread panicked"))?;
+        let file = match &mut *file {
+            Some(file) => file,
+            empty => empty.insert(File::from(self.store.scratch()?)),
+        };
+        let place = pending.save(file).context("notes of a layer")?;
+        Ok(Noted { place, bytes: pending.bytes() })
+    }
+
+    /// Reads them again, when `share` has the memory.
+    fn load(&self, noted: &Noted, share: &Share<'_>) -> Result<Pending> {
+        share.grow(noted.bytes)?;
+        let mut file = self.file.lock().map_err(|_| anyhow!("a thread panicked"))?;
+        let file = file.as_mut().context("notes of a layer: no file")?;
+        Pending::load(file, noted.place).context("notes of a layer")
+    }
 }
 
 /// Layers get their names from the lowest up, because each is completed upon those below.
@@ -119,6 +163,10 @@ struct Work<'a, 'f> {
     progress: &'a dyn Progress,
     queue: Mutex<Vec<usize>>,
     publisher: Mutex<Publisher<'a>>,
+    pool: Pool,
+    /// Layers that need more memory than there is beside others.
+    crowded: Mutex<Vec<usize>>,
+    notes: Notes<'a>,
 }
 
 impl<'a, 'f: 'a> Work<'a, 'f> {
@@ -145,27 +193,53 @@ impl<'a, 'f: 'a> Work<'a, 'f> {
         self.chain.get(number).context("no such layer")
     }
 
-    fn unpack(&self, number: usize, held: Held) -> Result<()> {
+    /// The layers for which there was no memory beside the others, one after the other.
+    fn unpack_crowded(&self) -> Result<()> {
+        let crowded = std::mem::take(&mut *self.crowded.lock().map_err(|_| anyhow!("a thread panicked"))?);
+        for number in crowded {
+            let held = self.store.lock_layer(self.chain_id(number)?)?;
+            self.unpack(number, held, self.pool.patient_share())?;
+        }
+        Ok(())
+    }
+
+    /// False when it has to be done again without others.
+    fn unpack(&self, number: usize, held: Held, share: Share<'_>) -> Result<bool> {
         let layer = self.layers.get(number).context("no such layer")?;
         if let Some(ready) = self.store.layer(self.chain_id(number)?) {
             // Another process was faster.
             self.progress.layer_done(&layer.descriptor.digest, true);
-            return self.publish(|publisher| {
+            self.publish(|publisher| {
                 if let Some(place) = publisher.ready.get_mut(number) {
                     *place = Some(ready);
                 }
-            });
+            })?;
+            return Ok(true);
         }
         let draft = self.store.layer_draft()?;
         let below = if number == 0 { Below::Nothing } else { Below::Unknown };
         let target = Target { root: draft.root(), below, ids: &self.options.ids };
         let source = source(self.store, layer, self.fetch)?;
-        let unpacked = unpack::layer(source, target, &self.options.limits, self.progress)?;
+        let room = self.room(share);
+        let unpacked = match unpack::layer(source, target, &room, self.progress) {
+            Err(_) if room.share.is_crowded() => return Ok(false),
+            other => other?,
+        };
+        let pending = self.notes.save(&unpacked.pending)?;
+        let record = LayerRecord { diff_id: unpacked.diff_id, entries: unpacked.entries, bytes: unpacked.bytes };
+        drop(unpacked.pending);
+        // Whoever publishes may wait for memory.
+        drop(room);
         self.publish(|publisher| {
             if let Some(place) = publisher.waiting.get_mut(number) {
-                *place = Some(Waiting { draft, unpacked, _held: held });
+                *place = Some(Waiting { draft, record, pending, _held: held });
             }
-        })
+        })?;
+        Ok(true)
+    }
+
+    fn room<'r>(&'r self, share: Share<'r>) -> Room<'r> {
+        Room { limits: self.options.limits, share, store: self.store }
     }
 
     /// Notes what is new, then completes and publishes every layer whose lower ones have their names.
@@ -191,21 +265,22 @@ impl<'a, 'f: 'a> Work<'a, 'f> {
     }
 
     fn complete(&self, number: usize, waiting: Waiting<'_>, lowers: &[LayerDirectory]) -> Result<LayerDirectory> {
-        let Waiting { mut draft, unpacked, _held } = waiting;
+        let Waiting { mut draft, record, pending, _held } = waiting;
+        let room = self.room(self.pool.patient_share());
+        let pending = self.notes.load(&pending, &room.share)?;
         let open: Vec<OwnedFd> = lowers.iter().rev().map(LayerDirectory::open).collect::<Result<_>>()?;
         let below: Vec<BorrowedFd<'_>> = open.iter().map(AsFd::as_fd).collect();
-        let Unpacked { diff_id, entries, bytes, pending } = unpacked;
         if settle(draft.root(), &below, pending)? == Settled::Again {
             let layer = self.layers.get(number).context("no such layer")?;
             draft.clear()?;
             let target = Target { root: draft.root(), below: Below::Stack(below.clone()), ids: &self.options.ids };
             let source = source(self.store, layer, self.fetch)?;
-            let again = unpack::layer(source, target, &self.options.limits, self.progress)?;
+            let again = unpack::layer(source, target, &room, self.progress)?;
             if settle(draft.root(), &below, again.pending)? == Settled::Again {
                 bail!("a directory of the layer is a symbolic link of a lower layer");
             }
         }
-        draft.publish(self.chain_id(number)?, &LayerRecord { diff_id, entries, bytes })
+        draft.publish(self.chain_id(number)?, &record)
     }
 }
 
@@ -263,7 +338,9 @@ pub fn flatten_into(
     let openers = layers.iter().map(|layer| -> Opener<'_> { Box::new(|| source(store, layer, fetch)) }).collect();
     let below = |number| if number == 0 { Below::Nothing } else { Below::Tree };
     let targets = (0..layers.len()).map(|number| Target { root, below: below(number), ids: &options.ids }).collect();
-    unpack::layers(openers, targets, &options.limits, progress)?;
+    let pool = Pool::default();
+    let room = Room { limits: options.limits, share: pool.patient_share(), store };
+    unpack::layers(openers, targets, &room, progress)?;
     for layer in layers {
         progress.layer_done(&layer.descriptor.digest, false);
     }

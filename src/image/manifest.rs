@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 pub const LIMIT: u64 = 4 << 20;
 
 /// Documents with more values are refused: a value of two bytes takes up to a hundred in memory.
-const VALUES: usize = 100_000;
+const VALUES: usize = 25_000;
+
+/// Images with more layers are refused: overlayfs stacks 500 (fs/overlayfs/params.c, OVL_MAX_STACK).
+pub const LAYERS: usize = 1000;
 
 /// Media types of documents.
 pub mod media {
@@ -310,7 +313,7 @@ mod tests {
             crate::image::configuration::ImageConfiguration::parse(history.as_bytes()).map(drop).unwrap_err(),
         ];
         for error in errors {
-            assert!(format!("{error:#}").contains("values: the limit is 100000"), "{error:#}");
+            assert!(format!("{error:#}").contains("values: the limit is 25000"), "{error:#}");
         }
     }
 

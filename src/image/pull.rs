@@ -222,6 +222,9 @@ pub(super) fn check_is_image(manifest: &Manifest) -> Result<()> {
         media::CONFIG | media::DOCKER_CONFIG => {}
         other => bail!("an artifact of type {other:?}, not an image of a filesystem"),
     }
+    if manifest.layers.len() > manifest::LAYERS {
+        bail!("{} layers: the limit is {}", manifest.layers.len(), manifest::LAYERS);
+    }
     for (index, layer) in manifest.layers.iter().enumerate() {
         layer_compression(&layer.media_type).with_context(|| format!("layers[{index}]"))?;
     }

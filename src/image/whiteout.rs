@@ -1,12 +1,12 @@
 //! Whiteouts of layers (image-spec layer.md): names that say what vanishes, and their meaning in a plain tree.
 
-use crate::image::remove::{descend, for_each};
+use crate::image::remove::{Entries, descend};
 use crate::image::unpack::Marks;
 use crate::sys::{self, Asked};
 use anyhow::{Result, bail};
-use rustix::fs::{AtFlags, FileType};
+use rustix::fs::{AtFlags, FileType, OFlags};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What the last component of a name says.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,9 +45,10 @@ pub(crate) struct Pruning<'a> {
 }
 
 impl Pruning<'_> {
-    /// Removes everything in a directory that is not this layer's; true when something stays in it.
-    pub(crate) fn content(&mut self, directory: BorrowedFd<'_>) -> Result<bool> {
-        self.below(directory, 0)
+    /// Removes everything in a directory that is not this layer's.
+    pub(crate) fn content(&mut self, directory: BorrowedFd<'_>) -> Result<()> {
+        let own = sys::files::open_at(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        self.below(own).map(|_| ())
     }
 
     /// Removes `name` as far as it is not this layer's.
@@ -58,54 +59,81 @@ impl Pruning<'_> {
             Err(rustix::io::Errno::NOENT) => return Ok(()),
             Err(errno) => return Ok(Err(errno).asked(|| format!("stat {}", name.to_string_lossy()))?),
         };
-        self.entry(directory, inode, &name, FileType::from_raw_mode(stat.st_mode), 0)?;
-        Ok(())
+        let ours = self.marks.has(inode, name.to_bytes())?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return if ours { Ok(()) } else { unlink(directory, &name, AtFlags::empty()) };
+        }
+        let inner = descend(directory, &name)?;
+        let stays = self.below(sys::files::open_at(&inner, ".", OFlags::RDONLY | OFlags::DIRECTORY)?)?;
+        self.leave(directory, &name, inner.as_fd(), ours, stays).map(|_| ())
     }
 
-    fn below(&mut self, directory: BorrowedFd<'_>, depth: usize) -> Result<bool> {
-        if depth > DEPTH {
-            bail!("directories are nested more than {DEPTH} deep");
+    /// Empties a directory and what is below it, without recursion; true when something stays in it.
+    fn below(&mut self, directory: OwnedFd) -> Result<bool> {
+        let mut open = vec![Level::new(directory, CString::default(), true)?];
+        loop {
+            let depth = open.len();
+            let Some(level) = open.last_mut() else { bail!("directory without a beginning") };
+            if let Some((name, kind)) = level.entries.next()? {
+                let ours = self.marks.has(level.inode, name.to_bytes())?;
+                if kind == FileType::Directory {
+                    if depth > DEPTH {
+                        bail!("directories are nested more than {DEPTH} deep");
+                    }
+                    let inner = Level::new(descend(level.entries.fd(), &name)?, name, ours)?;
+                    open.push(inner);
+                } else if ours {
+                    level.stays = true;
+                } else {
+                    unlink(level.entries.fd(), &name, AtFlags::empty())?;
+                }
+                continue;
+            }
+            let Some(done) = open.pop() else { continue };
+            let Some(above) = open.last_mut() else { return Ok(done.stays) };
+            above.stays |= self.leave(above.entries.fd(), &done.name, done.entries.fd(), done.ours, done.stays)?;
         }
-        let inode = rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?.st_ino;
-        let mut names: Vec<(CString, FileType)> = Vec::new();
-        for_each(directory, |name, kind| -> Result<(), sys::Error> {
-            names.push((name.to_owned(), kind));
-            Ok(())
-        })?;
-        let mut stays = false;
-        for (name, kind) in names {
-            stays |= self.entry(directory, inode, &name, kind, depth)?;
-        }
-        Ok(stays)
     }
 
-    fn entry(
+    /// The end of a directory that has been emptied; true when it stays.
+    fn leave(
         &mut self,
-        directory: BorrowedFd<'_>,
-        inode: u64,
+        above: BorrowedFd<'_>,
         name: &CStr,
-        kind: FileType,
-        depth: usize,
+        directory: BorrowedFd<'_>,
+        ours: bool,
+        stays: bool,
     ) -> Result<bool> {
-        let ours = self.marks.has(inode, name.to_bytes());
-        let flags = if kind == FileType::Directory {
-            let inner = descend(directory, name)?;
-            let stays = self.below(inner.as_fd(), depth + 1)?;
-            if !ours {
-                (self.hidden)(inner.as_fd(), stays)?;
-            }
-            if stays || ours {
-                return Ok(true);
-            }
-            AtFlags::REMOVEDIR
-        } else if ours {
+        if !ours {
+            (self.hidden)(directory, stays)?;
+        }
+        if stays || ours {
             return Ok(true);
-        } else {
-            AtFlags::empty()
-        };
-        rustix::fs::unlinkat(directory, name, flags).asked(|| format!("unlink {}", name.to_string_lossy()))?;
-        Ok(false)
+        }
+        unlink(above, name, AtFlags::REMOVEDIR).map(|()| false)
     }
+}
+
+/// An open directory on the way down.
+struct Level {
+    entries: Entries,
+    inode: u64,
+    name: CString,
+    /// It is of this layer.
+    ours: bool,
+    /// Something in it is.
+    stays: bool,
+}
+
+impl Level {
+    fn new(directory: OwnedFd, name: CString, ours: bool) -> Result<Level> {
+        let inode = rustix::fs::fstat(&directory).asked(|| "fstat".to_owned())?.st_ino;
+        Ok(Level { entries: Entries::new(directory), inode, name, ours, stays: false })
+    }
+}
+
+fn unlink(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<()> {
+    Ok(rustix::fs::unlinkat(directory, name, flags).asked(|| format!("unlink {}", name.to_string_lossy()))?)
 }
 
 #[cfg(test)]

@@ -35,3 +35,25 @@ fn create(name: &CStr, flags: libc::c_uint) -> Result<OwnedFd> {
     // SAFETY: the kernel has just made this descriptor and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
+
+/// Gives free memory back to the kernel that free(3) keeps for later, of all threads (malloc_trim(3)).
+pub(crate) fn return_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer, and may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Makes free(3) return large blocks to the kernel at once. The C library raises its threshold with each large block that is
+/// freed (mallopt(3), M_MMAP_THRESHOLD), and later ones stay with the threads that had them.
+pub(crate) fn return_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    {
+        const THRESHOLD: libc::c_int = 128 << 10;
+        for parameter in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
+            // SAFETY: takes no pointer; called before the program has threads. What it refuses stays as it was.
+            unsafe { libc::mallopt(parameter, THRESHOLD) };
+        }
+    }
+}

@@ -138,6 +138,7 @@ impl From<anyhow::Error> for Failed {
 
 /// Does what the words after the program's name say, and tells a failure once.
 pub fn main(words: impl Iterator<Item = OsString>) -> u8 {
+    crate::sys::memory::return_large_blocks();
     match dispatch(words) {
         Ok(ended) => ended.code(),
         Err(Failed { error, code }) => {

@@ -126,6 +126,27 @@ impl Store {
         self.root.as_fd()
     }
 
+    /// A file without a name, for what does not fit into memory: below the store, or where temporary files go if the store
+    /// is read-only.
+    pub(crate) fn scratch(&self) -> Result<OwnedFd> {
+        let make = |directory: BorrowedFd<'_>, name: &str| -> sys::Result<OwnedFd> {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600))
+                .asked(|| format!("create {name}"))?;
+            rustix::fs::unlinkat(directory, name, AtFlags::empty()).asked(|| format!("unlink {name}"))?;
+            Ok(file)
+        };
+        match make(self.root(), &self.temporary("scratch")) {
+            Err(error) if [libc::EROFS, libc::EACCES, libc::ENOENT].contains(&error.errno.0) => {
+                let place = std::env::temp_dir();
+                let directory = sys::files::open(&place, OFlags::PATH | OFlags::DIRECTORY)?;
+                let name = format!("ocicat-image-{:08x}{:08x}", random(), random());
+                make(directory.as_fd(), &name).with_context(|| place.display().to_string())
+            }
+            other => Ok(other?),
+        }
+    }
+
     /// A name below `ocicat/tmp` that nobody else uses.
     fn temporary(&self, kind: &str) -> String {
         let number = self.sequence.fetch_add(1, Ordering::Relaxed);

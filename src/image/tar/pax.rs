@@ -3,6 +3,9 @@
 use super::{Segment, Time};
 use anyhow::{Context, Result, bail};
 
+/// Extended attributes of an entry: listxattr(2) lists no more than 64 KiB of names.
+const XATTRS: usize = 4096;
+
 /// What the extended headers before an entry say about it.
 #[derive(Debug, Default)]
 pub(super) struct Overrides {
@@ -69,6 +72,9 @@ impl Overrides {
             bail!("the name of an extended attribute is empty or has a NUL");
         }
         self.xattrs.retain(|(name, _)| name != attribute);
+        if self.xattrs.len() >= XATTRS {
+            bail!("more than {XATTRS} extended attributes");
+        }
         self.xattrs.push((attribute.to_vec(), value.to_vec()));
         Ok(())
     }

@@ -6,23 +6,44 @@ use super::{BLOCK, Entry, Kind, Segment, sparse};
 use anyhow::{Context, Result, bail};
 use std::io::BufRead;
 
+/// Bytes that nobody is asked for.
+const SMALL: u64 = 192 << 10;
+
 /// An archive that is being read.
-pub struct Reader<R> {
+pub struct Reader<'r, R> {
     source: R,
     /// Data of the current entry that was not read.
     data: u64,
     /// Zeros after it up to the block.
     padding: u64,
-    /// Most bytes of one extended header.
+    /// Most bytes of the extended headers of one entry.
     limit: u64,
+    /// Asked before more than `SMALL` bytes of them are read: gives memory.
+    room: &'r dyn Fn(u64) -> Result<()>,
+    /// What it gave (bytes).
+    granted: u64,
     ended: bool,
     block: [u8; BLOCK],
 }
 
-impl<R: BufRead> Reader<R> {
-    /// Reads `source`; `limit` is for PAX headers, GNU long names and sparse maps (bytes).
-    pub fn new(source: R, limit: u64) -> Reader<R> {
-        Reader { source, data: 0, padding: 0, limit, ended: false, block: [0; BLOCK] }
+impl<'r, R: BufRead> Reader<'r, R> {
+    /// Reads `source`; `limit` is for PAX headers, GNU long names and sparse maps of one entry (bytes).
+    pub fn new(source: R, limit: u64) -> Reader<'r, R> {
+        Reader {
+            source,
+            data: 0,
+            padding: 0,
+            limit,
+            room: &|_| Ok(()),
+            granted: SMALL,
+            ended: false,
+            block: [0; BLOCK],
+        }
+    }
+
+    /// Asks `room` for memory before it reads headers that need much; an error of it ends the reading.
+    pub fn with_room(self, room: &'r dyn Fn(u64) -> Result<()>) -> Reader<'r, R> {
+        Reader { room, ..self }
     }
 
     /// Goes to the next entry, over data that was not read. False at the end of the archive.
@@ -33,6 +54,7 @@ impl<R: BufRead> Reader<R> {
         self.skip()?;
         let mut overrides = Overrides::default();
         let mut extended = false;
+        let mut limit = self.limit;
         loop {
             if !self.header_block()? {
                 self.ended = true;
@@ -44,17 +66,17 @@ impl<R: BufRead> Reader<R> {
             let block = self.block;
             let header = Header::verified(&block)?;
             match header.typeflag() {
-                b'x' => overrides.read(&self.extended(&header)?).context("PAX header")?,
-                b'g' => check_global(&self.extended(&header)?).context("global PAX header")?,
+                b'x' => overrides.read(&self.extended(&header, &mut limit)?).context("PAX header")?,
+                b'g' => check_global(&self.extended(&header, &mut limit)?).context("global PAX header")?,
                 b'L' if overrides.path.is_some() => bail!("GNU long name after another name for the same entry"),
                 b'K' if overrides.link.is_some() => bail!("GNU long link after another link for the same entry"),
                 b'L' => {
                     overrides.gnu_path = true;
-                    overrides.path = Some(until_nul(&self.extended(&header)?).to_vec());
+                    overrides.path = Some(until_nul(&self.extended(&header, &mut limit)?).to_vec());
                 }
                 b'K' => {
                     overrides.gnu_link = true;
-                    overrides.link = Some(until_nul(&self.extended(&header)?).to_vec());
+                    overrides.link = Some(until_nul(&self.extended(&header, &mut limit)?).to_vec());
                 }
                 // A volume label names the archive and makes nothing.
                 b'V' => continue,
@@ -158,12 +180,16 @@ impl<R: BufRead> Reader<R> {
         Ok(false)
     }
 
-    /// The whole data of an extended header.
-    fn extended(&mut self, header: &Header<'_>) -> Result<Vec<u8>> {
+    /// The whole data of an extended header; `left` is what the headers of this entry may still have.
+    fn extended(&mut self, header: &Header<'_>, left: &mut u64) -> Result<Vec<u8>> {
         let size = header.size()?;
-        if size > self.limit {
-            bail!("extended tar header of {size} bytes: the limit is {} (limits.header)", self.limit);
-        }
+        // A header without anything in it is a block all the same.
+        *left = match left.checked_sub(size.max(BLOCK as u64)) {
+            Some(left) => left,
+            None => bail!("extended tar headers of more than {} bytes (limits.header)", self.limit),
+        };
+        // The bytes, what is read out of them, and what the entry before had.
+        self.ask((self.limit - *left).saturating_mul(3))?;
         self.set_data(size);
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         loop {
@@ -177,6 +203,14 @@ impl<R: BufRead> Reader<R> {
         }
         self.skip()?;
         Ok(bytes)
+    }
+
+    fn ask(&mut self, bytes: u64) -> Result<()> {
+        if bytes > self.granted {
+            (self.room)(bytes - self.granted)?;
+            self.granted = bytes;
+        }
+        Ok(())
     }
 
     fn set_data(&mut self, size: u64) {
@@ -267,6 +301,7 @@ impl<R: BufRead> Reader<R> {
             if !self.block()? {
                 bail!("archive is truncated within a sparse map");
             }
+            self.ask((map.len() * 2 * size_of::<Segment>()) as u64)?;
             sparse::add_continuation(&self.block, &mut map)?;
             more = sparse::continuation_continues(&self.block);
         }
@@ -289,6 +324,8 @@ impl<R: BufRead> Reader<R> {
                 bail!("sparse map is truncated or longer than {} bytes", self.limit);
             }
             used += BLOCK as u64;
+            // The shortest line has two bytes, and two lines make a segment.
+            self.ask(used * 8)?;
             for byte in self.block {
                 if wanted == Some(map.len() as u64) {
                     break;

@@ -3,9 +3,10 @@
 use super::attributes::{self, Attributes};
 use super::directories::{DEFAULT_ACL, Directories, Directory, is_directory};
 use super::marks::Marks;
+use super::memory::Room;
 use super::merged::{Stack, joined};
 use super::names::{Name, cleaned};
-use super::{Ids, Limits, Pending};
+use super::{Ids, Pending};
 use crate::image::progress::Progress;
 use crate::image::tar::{Entry, Kind, Reader, Time, shown};
 use crate::image::{remove, whiteout};
@@ -45,18 +46,20 @@ pub(super) struct Applier<'a> {
     pub(super) root: BorrowedFd<'a>,
     pub(super) below: Below<'a>,
     pub(super) ids: &'a Ids,
-    pub(super) limits: Limits,
+    pub(super) room: &'a Room<'a>,
     pub(super) progress: &'a dyn Progress,
     pub(super) attributes: Attributes<'a>,
     pub(super) directories: Directories<'a>,
     pub(super) marks: Marks,
     pub(super) pending: Pending,
     pub(super) entries: u64,
+    /// Directories that were made without an entry.
+    implied: u64,
     pub(super) bytes: u64,
 }
 
 impl<'a> Applier<'a> {
-    pub(super) fn new(target: Target<'a>, limits: &Limits, progress: &'a dyn Progress) -> Result<Applier<'a>> {
+    pub(super) fn new(target: Target<'a>, room: &'a Room<'a>, progress: &'a dyn Progress) -> Result<Applier<'a>> {
         let mut pending = Pending::default();
         if matches!(target.below, Below::Unknown | Below::Stack(_)) {
             // Until the archive describes it, the root is what it was.
@@ -66,28 +69,27 @@ impl<'a> Applier<'a> {
             root: target.root,
             below: target.below,
             ids: target.ids,
-            limits: *limits,
+            room,
             progress,
             attributes: Attributes::new(target.ids),
             directories: Directories::new(target.root),
             marks: Marks::default(),
             pending,
             entries: 0,
+            implied: 0,
             bytes: 0,
         })
     }
 
     /// Applies every entry.
-    pub(super) fn run<R: BufRead>(&mut self, reader: &mut Reader<R>) -> Result<()> {
+    pub(super) fn run<R: BufRead>(&mut self, reader: &mut Reader<'_, R>) -> Result<()> {
         let mut entry = Entry::default();
         while reader.next(&mut entry)? {
             self.entries += 1;
-            if self.entries > self.limits.entries {
-                bail!("layer has more than {} entries (limits.entries)", self.limits.entries);
-            }
+            self.check_count()?;
             self.bytes += entry.size;
-            if self.bytes > self.limits.bytes {
-                bail!("layer is larger than {} bytes unpacked (limits.bytes)", self.limits.bytes);
+            if self.bytes > self.room.limits.bytes {
+                bail!("layer is larger than {} bytes unpacked (limits.bytes)", self.room.limits.bytes);
             }
             self.entry(&entry, reader).with_context(|| entry.shown())?;
         }
@@ -96,17 +98,36 @@ impl<'a> Applier<'a> {
 
     /// Entries, bytes, and what must wait; a plain tree is complete now.
     pub(super) fn finish(mut self) -> Result<(u64, u64, Pending)> {
-        if !self.is_own_directory() {
-            self.pending.times.apply(self.root)?;
-        }
+        self.pending.times.apply(self.root)?;
         Ok((self.entries, self.bytes, self.pending))
+    }
+
+    fn check_count(&self) -> Result<()> {
+        let limit = self.room.limits.entries;
+        if self.entries + self.implied > limit {
+            bail!("layer has more than {limit} entries and directories without one (limits.entries)");
+        }
+        Ok(())
+    }
+
+    /// Counts a name that is kept until the lower layers are known.
+    pub(super) fn account(&mut self, name: &[u8]) -> Result<()> {
+        match self.pending.account(name, self.room.limits.deferred)? {
+            0 => Ok(()),
+            more => self.room.share.grow(more),
+        }
     }
 
     pub(super) fn is_own_directory(&self) -> bool {
         matches!(self.below, Below::Unknown | Below::Stack(_))
     }
 
-    fn entry<R: BufRead>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> Result<()> {
+    fn entry<R: BufRead>(&mut self, entry: &Entry, reader: &mut Reader<'_, R>) -> Result<()> {
+        if self.pending.times.is_full() {
+            self.pending.times.apply(self.root)?;
+            // What is known of open directories is old.
+            self.directories.forget();
+        }
         let Some(name) = self.name(&entry.path)? else { return Ok(()) };
         if name.is_root() {
             return self.root_entry(entry);
@@ -129,21 +150,21 @@ impl<'a> Applier<'a> {
             Kind::CharacterDevice | Kind::BlockDevice | Kind::Fifo => self.node(entry, &name, &parent)?,
         }
         if matches!(self.below, Below::Tree) {
-            self.marks.add(parent.inode(), name.last());
+            self.mark(&parent, name.last())?;
         }
         Ok(())
     }
 
     /// The name of an entry without dots; `None` for names that nothing is made for.
     pub(super) fn name(&self, path: &[u8]) -> Result<Option<Name>> {
-        let Some(name) = cleaned(path, self.limits.depth)? else { return Ok(None) };
+        let Some(name) = cleaned(path, self.room.limits.depth)? else { return Ok(None) };
         if !name.has_dots() {
             return Ok(Some(name));
         }
         // `a/..` is the parent of where `a` leads, which only the tree knows.
         let real = self.stack().resolve(name.parent())?;
         let parts = real.iter().map(|(part, _)| part.as_slice()).chain([name.last()]);
-        cleaned(&joined(parts), self.limits.depth)
+        cleaned(&joined(parts), self.room.limits.depth)
     }
 
     /// This tree, and the layers below as far as they are known.
@@ -161,13 +182,22 @@ impl<'a> Applier<'a> {
             Some(directory) => directory,
             None => self.make_parents(path)?,
         };
-        if matches!(self.below, Below::Tree) {
+        if self.has_times() {
             self.keep_times(path, &directory)?;
         }
         Ok(directory)
     }
 
-    /// Directories of lower layers keep the times they had, and are opened for us if we are not root.
+    /// True when there are directories which have the times already that they are to have at the end.
+    fn has_times(&self) -> bool {
+        matches!(self.below, Below::Tree) || self.pending.times.was_applied()
+    }
+
+    fn mark(&mut self, directory: &Directory, name: &[u8]) -> Result<()> {
+        self.marks.add(directory.inode(), name, self.room.limits.entries, self.room.store)
+    }
+
+    /// Directories that are complete keep the times they have, and are opened for us if we are not root.
     pub(super) fn keep_times(&mut self, path: &[u8], directory: &Directory) -> Result<()> {
         let closed = *self.ids == Ids::Caller && directory.mode() & 0o300 != 0o300;
         let mtime = Time { seconds: directory.stat.st_mtime, nanoseconds: directory.stat.st_mtime_nsec as u32 };
@@ -193,7 +223,7 @@ impl<'a> Applier<'a> {
             current = match self.directories.find(&prefix)? {
                 Some(directory) => directory,
                 None => {
-                    if matches!(self.below, Below::Tree) {
+                    if self.has_times() {
                         self.keep_times(&above, &current)?;
                     }
                     self.imply(&current, part, &prefix)?
@@ -207,6 +237,8 @@ impl<'a> Applier<'a> {
 
     /// Makes one directory that no entry described (yet).
     fn imply(&mut self, parent: &Directory, name: &[u8], path: &[u8]) -> Result<Rc<Directory>> {
+        self.implied += 1;
+        self.check_count()?;
         // A file in the way becomes a directory: the later entry wins.
         let replaced = self.clear(parent, name, path)? | self.pending.links.remove(path).is_some();
         rustix::fs::mkdirat(&parent.fd, name, Mode::from_raw_mode(0o755)).asked(|| format!("mkdir {}", shown(path)))?;
@@ -219,11 +251,11 @@ impl<'a> Applier<'a> {
             attributes::chown(directory.fd.as_fd(), owner)?;
         }
         match &self.below {
-            Below::Tree => self.marks.add(parent.inode(), name),
+            Below::Tree => self.mark(parent, name)?,
             Below::Nothing => {}
             Below::Unknown | Below::Stack(_) if replaced => self.replaces_lower(path)?,
             Below::Unknown | Below::Stack(_) => {
-                self.pending.account(path, self.limits.deferred)?;
+                self.account(path)?;
                 self.pending.implicit.insert(path.to_vec());
             }
         }
@@ -262,7 +294,7 @@ impl<'a> Applier<'a> {
     /// What this layer had there before had replaced a lower directory, whose entries and attributes must not come back.
     fn replaces_lower(&mut self, path: &[u8]) -> Result<()> {
         if self.is_own_directory() {
-            self.pending.account(path, self.limits.deferred)?;
+            self.account(path)?;
             self.pending.opaque.insert(path.to_vec());
         }
         Ok(())
@@ -336,9 +368,6 @@ impl<'a> Applier<'a> {
         }
         let last = (rootless && mode != entry.mode).then_some(entry.mode);
         self.pending.times.set(directory.inode(), path, entry.mtime, entry.atime, last);
-        if self.pending.times.is_full() {
-            self.pending.times.apply(self.root)?;
-        }
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::io::BufRead;
 use std::os::fd::OwnedFd;
 
 /// Writes the data that follows `entry`.
-pub(super) fn write<R: BufRead>(file: &OwnedFd, entry: &Entry, reader: &mut Reader<R>) -> Result<()> {
+pub(super) fn write<R: BufRead>(file: &OwnedFd, entry: &Entry, reader: &mut Reader<'_, R>) -> Result<()> {
     let Some((size, segments)) = &entry.sparse else {
         return copy(file, reader, entry.size);
     };
@@ -19,7 +19,7 @@ pub(super) fn write<R: BufRead>(file: &OwnedFd, entry: &Entry, reader: &mut Read
     Ok(rustix::fs::ftruncate(file, *size).asked(|| "ftruncate".to_owned())?)
 }
 
-fn copy<R: BufRead>(file: &OwnedFd, reader: &mut Reader<R>, mut length: u64) -> Result<()> {
+fn copy<R: BufRead>(file: &OwnedFd, reader: &mut Reader<'_, R>, mut length: u64) -> Result<()> {
     while length > 0 {
         let piece = reader.data()?;
         let take = piece.len().min(usize::try_from(length).unwrap_or(usize::MAX));

@@ -19,8 +19,10 @@ impl Applier<'_> {
                 self.prune(|pruning| pruning.name(directory.fd.as_fd(), directory.inode(), hidden))
             }
             Below::Unknown | Below::Stack(_) => {
-                let path = joined(components(parent).chain([hidden]));
-                self.pending.account(&path, self.limits.deferred)?;
+                let mut path = joined(components(parent).chain([hidden]));
+                // Many are kept, and what grew has room for more.
+                path.shrink_to_fit();
+                self.account(&path)?;
                 self.pending.whiteouts.insert(path);
                 Ok(())
             }
@@ -33,10 +35,10 @@ impl Applier<'_> {
             Below::Tree => {
                 let Some(directory) = self.directories.find(path)? else { return Ok(()) };
                 self.keep_times(path, &directory)?;
-                self.prune(|pruning| pruning.content(directory.fd.as_fd()).map(|_| ()))
+                self.prune(|pruning| pruning.content(directory.fd.as_fd()))
             }
             Below::Unknown | Below::Stack(_) => {
-                self.pending.account(path, self.limits.deferred)?;
+                self.account(path)?;
                 self.pending.opaque.insert(path.to_vec());
                 Ok(())
             }

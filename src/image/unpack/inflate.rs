@@ -1,6 +1,8 @@
 //! Compressed bytes to tar bytes. What a layer is compressed with is seen in its first bytes, as every registry client
 //! does: media types lie more often than magic numbers.
 
+use super::memory::Share;
+use super::zstd;
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, Read};
 
@@ -12,12 +14,10 @@ enum Format {
     Zstd,
 }
 
-/// The largest window of a zstd frame that we give memory to (2^27: what `zstd --ultra -22` needs).
-const ZSTD_WINDOW_LOG: u32 = 27;
-
 /// Inflates `source` and gives the output to `take` in pieces; `buffer` is where a piece is made.
 pub(super) fn run<R: BufRead>(
     mut source: R,
+    share: &Share<'_>,
     buffer: impl FnMut() -> Result<Vec<u8>>,
     take: impl FnMut(Vec<u8>) -> Result<()>,
 ) -> Result<R> {
@@ -28,10 +28,9 @@ pub(super) fn run<R: BufRead>(
         }
         Format::Gzip => gzip(source, buffer, take),
         Format::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(source).context("zstd")?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG).context("zstd")?;
+            let mut decoder = zstd::Decoder::new(source, share).context("zstd")?;
             pump(&mut decoder, buffer, take).context("zstd")?;
-            Ok(decoder.finish())
+            Ok(decoder.into_inner())
         }
     }
 }

@@ -17,6 +17,7 @@ mod directories;
 mod hide;
 mod inflate;
 mod marks;
+mod memory;
 mod merged;
 mod names;
 mod nodes;
@@ -24,8 +25,10 @@ mod pending;
 mod pipeline;
 mod settle;
 mod times;
+mod zstd;
 
 pub use apply::{Below, Target};
+pub use memory::{Pool, Room, Share};
 pub use pending::Pending;
 pub use pipeline::{Opener, Source, Unpacked, layer, layers};
 pub use settle::{Settled, settle};
@@ -46,11 +49,11 @@ pub struct Limits {
     pub ratio: u64,
     /// Bytes that a layer may have at any ratio.
     pub ratio_from: u64,
-    /// Entries of one layer.
+    /// Entries of one layer, directories that are made without one included.
     pub entries: u64,
     /// Components of a name.
     pub depth: usize,
-    /// Bytes of one PAX header or GNU long name.
+    /// Bytes of the PAX headers and GNU long names of one entry, and of a sparse map.
     pub header: u64,
     /// Bytes of names that must wait for the lower layers (whiteouts, links to lower files).
     pub deferred: usize,
@@ -65,7 +68,7 @@ impl Default for Limits {
             entries: 2_000_000,
             depth: 512,
             header: 1 << 20,
-            deferred: 16 << 20,
+            deferred: 12 << 20,
         }
     }
 }

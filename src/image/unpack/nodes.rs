@@ -25,7 +25,7 @@ impl Applier<'_> {
         entry: &Entry,
         name: &Name,
         parent: &Directory,
-        reader: &mut Reader<R>,
+        reader: &mut Reader<'_, R>,
     ) -> Result<()> {
         if entry.size > LARGE {
             self.check_room(entry.size)?;
@@ -174,8 +174,8 @@ impl Applier<'_> {
         }
         let target = first.unwrap_or_else(|| target.path().to_vec());
         self.clear(parent, name.last(), name.path())?;
-        self.pending.account(name.path(), self.limits.deferred)?;
-        self.pending.account(&target, self.limits.deferred)?;
+        self.account(name.path())?;
+        self.account(&target)?;
         self.pending.links.insert(name.path().to_vec(), target);
         Ok(())
     }

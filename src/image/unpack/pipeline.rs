@@ -1,7 +1,8 @@
 //! The two threads of a layer and the buffers between them.
 
 use super::apply::{Applier, Target};
-use super::{Limits, Pending, inflate};
+use super::memory::Room;
+use super::{Pending, inflate};
 use crate::image::digest::{Digest, Hasher};
 use crate::image::manifest::Descriptor;
 use crate::image::progress::Progress;
@@ -12,7 +13,7 @@ use std::io::{BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Bytes of one buffer.
-pub(super) const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 64 << 10;
 /// Buffers between the threads.
 const PIECES: usize = 4;
 
@@ -42,8 +43,8 @@ pub struct Unpacked {
 }
 
 /// Unpacks one layer into `target`.
-pub fn layer(source: Source<'_>, target: Target<'_>, limits: &Limits, progress: &dyn Progress) -> Result<Unpacked> {
-    let mut results = layers(vec![Box::new(move || Ok(source))], vec![target], limits, progress)?;
+pub fn layer(source: Source<'_>, target: Target<'_>, room: &Room<'_>, progress: &dyn Progress) -> Result<Unpacked> {
+    let mut results = layers(vec![Box::new(move || Ok(source))], vec![target], room, progress)?;
     results.pop().context("layer was not unpacked")
 }
 
@@ -54,7 +55,7 @@ pub type Opener<'a> = Box<dyn FnOnce() -> Result<Source<'a>> + Send + 'a>;
 pub fn layers<'a>(
     sources: Vec<Opener<'a>>,
     targets: Vec<Target<'_>>,
-    limits: &Limits,
+    room: &Room<'_>,
     progress: &dyn Progress,
 ) -> Result<Vec<Unpacked>> {
     let (full, pieces) = sync_channel(PIECES);
@@ -63,12 +64,12 @@ pub fn layers<'a>(
     std::thread::scope(|scope| {
         let receiving = scope.spawn(move || {
             let mut feeder = Feeder { full, empty };
-            sources.into_iter().try_for_each(|open| feeder.feed(open()?, limits, progress))
+            sources.into_iter().try_for_each(|open| feeder.feed(open()?, room, progress))
         });
         let applying = scope.spawn(move || {
             crate::sys::umask::own(0)?;
             let mut stream = Stream::new(pieces, give_back);
-            targets.into_iter().map(|target| stream.apply(target, limits, progress)).collect::<Result<Vec<_>>>()
+            targets.into_iter().map(|target| stream.apply(target, room, progress)).collect::<Result<Vec<_>>>()
         });
         let applied = applying.join().map_err(|_| anyhow!("the unpacking thread panicked"))?;
         let received = receiving.join().map_err(|_| anyhow!("the receiving thread panicked"))?;
@@ -109,18 +110,19 @@ struct Feeder {
 }
 
 impl Feeder {
-    fn feed(&mut self, source: Source<'_>, limits: &Limits, progress: &dyn Progress) -> Result<()> {
+    fn feed(&mut self, source: Source<'_>, room: &Room<'_>, progress: &dyn Progress) -> Result<()> {
         let digest = source.descriptor.digest.clone();
         let diff_id = source.diff_id.clone();
         progress.layer_started(&digest, source.descriptor.size);
         self.full.send(Piece::Begin(digest.clone())).map_err(|_| NobodyListens)?;
-        self.stream(source, limits, progress).with_context(|| format!("layer {}", digest.short()))?;
+        self.stream(source, room, progress).with_context(|| format!("layer {}", digest.short()))?;
         self.full.send(Piece::End(diff_id)).map_err(|_| NobodyListens)?;
         Ok(())
     }
 
-    fn stream(&mut self, source: Source<'_>, limits: &Limits, progress: &dyn Progress) -> Result<()> {
+    fn stream(&mut self, source: Source<'_>, room: &Room<'_>, progress: &dyn Progress) -> Result<()> {
         let size = source.descriptor.size;
+        let limits = &room.limits;
         let input = Input::new(source, progress);
         let mut made = 0u64;
         let empty = &self.empty;
@@ -136,7 +138,7 @@ impl Feeder {
             }
             full.send(Piece::Data(piece)).map_err(|_| NobodyListens.into())
         };
-        match inflate::run(input, buffer, take) {
+        match inflate::run(input, &room.share, buffer, take) {
             Ok(input) => input.finish(),
             Err(error) if error.is::<NobodyListens>() => Err(NobodyListens.into()),
             Err(error) => Err(error),
@@ -232,18 +234,19 @@ impl Stream {
         Stream { pieces, give_back, current: Vec::new(), position: 0, hasher, digest: None, expected: None }
     }
 
-    fn apply(&mut self, target: Target<'_>, limits: &Limits, progress: &dyn Progress) -> Result<Unpacked> {
+    fn apply(&mut self, target: Target<'_>, room: &Room<'_>, progress: &dyn Progress) -> Result<Unpacked> {
         self.expected = None;
-        let applied = self.apply_entries(target, limits, progress);
+        let applied = self.apply_entries(target, room, progress);
         match &self.digest {
             Some(digest) => applied.with_context(|| format!("layer {}", digest.short())),
             None => applied,
         }
     }
 
-    fn apply_entries(&mut self, target: Target<'_>, limits: &Limits, progress: &dyn Progress) -> Result<Unpacked> {
-        let mut applier = Applier::new(target, limits, progress)?;
-        let mut reader = tar::Reader::new(&mut *self, limits.header);
+    fn apply_entries(&mut self, target: Target<'_>, room: &Room<'_>, progress: &dyn Progress) -> Result<Unpacked> {
+        let mut applier = Applier::new(target, room, progress)?;
+        let ask = |bytes| room.share.grow(bytes);
+        let mut reader = tar::Reader::new(&mut *self, room.limits.header).with_room(&ask);
         applier.run(&mut reader)?;
         reader.drain()?;
         let expected = self.expected.clone().context("layer did not end")?;

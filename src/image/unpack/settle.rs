@@ -11,7 +11,8 @@ use crate::sys::Asked;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, XattrFlags};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -24,7 +25,7 @@ pub enum Settled {
     Again,
 }
 
-/// Completes the layer in `root` upon `lowers` (top first).
+/// Completes the layer in `root` upon `lowers` (top first). Its directories have their times, and keep them.
 pub fn settle(root: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], pending: Pending) -> Result<Settled> {
     let stack = Stack::new(std::iter::once(root).chain(lowers.iter().copied()).collect());
     let below = Stack::new(lowers.to_vec());
@@ -52,6 +53,25 @@ struct Original {
     directory: Rc<OwnedFd>,
     name: Vec<u8>,
     stat: Stat,
+}
+
+/// Which files of the lower layers were copied up, and where: to their own place, or to the name of the first link. A place
+/// can be far longer than the names that led to it, so only its keyed hash is kept.
+#[derive(Default)]
+struct Copies {
+    hasher: RandomState,
+    known: HashMap<u64, Option<Vec<u8>>>,
+}
+
+impl Copies {
+    fn get(&self, place: &[u8]) -> Option<Vec<u8>> {
+        let copy = self.known.get(&self.hasher.hash_one(place))?;
+        Some(copy.clone().unwrap_or_else(|| place.to_vec()))
+    }
+
+    fn insert(&mut self, place: &[u8], copy: &[u8]) {
+        self.known.insert(self.hasher.hash_one(place), (place != copy).then(|| copy.to_vec()));
+    }
 }
 
 struct Settle<'a> {
@@ -152,6 +172,24 @@ impl Settle<'_> {
         Ok(())
     }
 
+    /// Something will be made in a directory of this layer: it keeps the time that it has, and is opened for us if we are
+    /// not root.
+    fn touch(&mut self, directory: &OwnedFd, parts: &[&[u8]]) -> Result<()> {
+        if self.pending.times.is_full() {
+            self.pending.times.apply(self.root)?;
+        }
+        let stat = rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?;
+        let mode = stat.st_mode & 0o7777;
+        let closed = mode & 0o300 != 0o300 && !rustix::process::geteuid().is_root();
+        let mtime = Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
+        self.pending.times.keep(stat.st_ino, &joined(parts.iter().copied()), mtime, closed.then_some(mode));
+        if closed {
+            rustix::fs::chmod(by_descriptor(directory.as_fd()), Mode::from_raw_mode(mode | 0o700))
+                .asked(|| "chmod".to_owned())?;
+        }
+        Ok(())
+    }
+
     /// Opens a directory in this layer (O_PATH); parts that only lower layers have are made like them.
     fn ensure(&mut self, parts: &[&[u8]]) -> Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -161,6 +199,7 @@ impl Settle<'_> {
             let open = || rustix::fs::openat(&current, *part, flags, Mode::empty());
             let next = match open() {
                 Err(Errno::NOENT) => {
+                    self.touch(&current, parts.get(..end - 1).unwrap_or_default())?;
                     rustix::fs::mkdirat(&current, *part, Mode::from_raw_mode(0o755))
                         .asked(|| format!("mkdir {}", shown(part)))?;
                     let made = open().asked(|| format!("open {}", shown(part)))?;
@@ -209,6 +248,7 @@ impl Settle<'_> {
 
     fn white_out(&mut self, parents: &[&[u8]], name: &[u8]) -> Result<()> {
         let directory = self.ensure(parents)?;
+        self.touch(&directory, parents)?;
         match rustix::fs::mknodat(&directory, name, FileType::CharacterDevice, Mode::empty(), 0) {
             Ok(()) => Ok(()),
             // The layer has the name itself: its entry stays, and a directory shows only what is its own.
@@ -229,7 +269,7 @@ impl Settle<'_> {
     /// Hard links to files of the lower layers. The file is copied up once: to its own place, or, when this layer hides it or
     /// has something else there, to the name of the first link.
     fn links(&mut self) -> Result<()> {
-        let mut copies = BTreeMap::new();
+        let mut copies = Copies::default();
         for (name, target) in std::mem::take(&mut self.pending.links) {
             self.link(&name, &target, &mut copies)
                 .with_context(|| format!("{}: hard link to {}", shown(&name), shown(&target)))?;
@@ -237,18 +277,20 @@ impl Settle<'_> {
         Ok(())
     }
 
-    fn link(&mut self, name: &[u8], target: &[u8], copies: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> Result<()> {
+    fn link(&mut self, name: &[u8], target: &[u8], copies: &mut Copies) -> Result<()> {
         let (link, parents) = split(name).context("the link is the root")?;
         let directory = self.ensure(&parents)?;
+        self.touch(&directory, &parents)?;
         let Original { place, directory: from, name: from_name, stat } = self.original(target)?;
         let copy = match copies.get(&place) {
-            Some(copy) => copy.clone(),
+            Some(copy) => copy,
             None => {
                 let copy = if self.is_free(&place)? { place.clone() } else { name.to_vec() };
                 let (last, parents) = split(&copy).context("the target is the root")?;
                 let own = self.ensure(&parents)?;
+                self.touch(&own, &parents)?;
                 copy::node(from.as_fd(), &from_name, &stat, own.as_fd(), last, &copy::same_owner)?;
-                copies.insert(place, copy.clone());
+                copies.insert(&place, &copy);
                 copy
             }
         };

@@ -9,8 +9,10 @@ use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 
-/// Bytes of names that are kept; an archive with more gets its times in several goes.
-const KEPT: usize = 16 << 20;
+/// Bytes that are kept; an archive with more directories gets its times in several goes. In unit tests few are more.
+const KEPT: usize = if cfg!(test) { 1 << 10 } else { 256 << 10 };
+/// What an entry takes beside its path: itself, its key, and the room between the entries of a hash table (bytes).
+const ENTRY: usize = 2 * (size_of::<Last>() + size_of::<u64>());
 
 /// The times of an inode that has none of its own in the archive are those it had.
 #[derive(Debug, Clone)]
@@ -26,12 +28,13 @@ struct Last {
 pub(crate) struct Times {
     by_inode: HashMap<u64, Last>,
     bytes: usize,
+    applied: bool,
 }
 
 impl Times {
     /// Sets what the directory gets; a later entry of the archive wins.
     pub(crate) fn set(&mut self, inode: u64, path: &[u8], mtime: Time, atime: Option<Time>, mode: Option<u32>) {
-        self.bytes += path.len() + size_of::<Last>();
+        self.bytes += path.len() + ENTRY;
         self.by_inode.insert(inode, Last { path: path.to_vec(), mtime, atime, mode });
     }
 
@@ -52,9 +55,15 @@ impl Times {
         self.bytes > KEPT
     }
 
+    /// True when some directories have their times already: whoever makes something in one keeps its time first.
+    pub(crate) fn was_applied(&self) -> bool {
+        self.applied
+    }
+
     /// Gives the directories what they get. One that is gone, or another by now, is passed over.
     pub(crate) fn apply(&mut self, root: BorrowedFd<'_>) -> Result<()> {
         self.bytes = 0;
+        self.applied |= !self.by_inode.is_empty();
         for (inode, last) in std::mem::take(&mut self.by_inode) {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
             let Some(fd) = open_in_root(root, &last.path, flags)? else { continue };
