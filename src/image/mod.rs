@@ -32,4 +32,5 @@ pub mod unpack;
 mod copy;
 mod copy_tree;
 mod remove;
+mod spill;
 mod whiteout;

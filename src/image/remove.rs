@@ -180,6 +180,7 @@ where
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's paths are its own")]
 mod tests {
     use super::*;
     use std::fs;

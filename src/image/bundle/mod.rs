@@ -202,12 +202,12 @@ fn fill(store: &Store, request: &Request<'_>, directory: &Path, bundle: &OwnedFd
     record.write(bundle)?;
     rootfs::make(bundle, "rootfs")?;
     let content = match request.tree {
-        None => Content { layers: lay_or_copy(request, directory, bundle, &mut record)?, shifted: false },
+        None => Content { store, layers: lay_or_copy(store, request, directory, bundle, &mut record)?, shifted: false },
         Some(make) => {
             let tree = rootfs::open(bundle, "rootfs")?;
             rootfs::give_to_root(&tree, &record)?;
             make(tree.as_fd())?;
-            Content { layers: vec![tree], shifted: true }
+            Content { store, layers: vec![tree], shifted: true }
         }
     };
     let config = configure(request.image, &options, &host, directory, bundle, &record, &content)?;
@@ -216,21 +216,28 @@ fn fill(store: &Store, request: &Request<'_>, directory: &Path, bundle: &OwnedFd
 }
 
 /// What the image has, top first.
-struct Content {
+struct Content<'s> {
+    store: &'s Store,
     layers: Vec<OwnedFd>,
     /// The owners are those of the user namespace already.
     shifted: bool,
 }
 
 /// Makes the root filesystem of layers that are there; answers them, opened.
-fn lay_or_copy(request: &Request<'_>, directory: &Path, bundle: &OwnedFd, record: &mut Record) -> Result<Vec<OwnedFd>> {
+fn lay_or_copy(
+    store: &Store,
+    request: &Request<'_>,
+    directory: &Path,
+    bundle: &OwnedFd,
+    record: &mut Record,
+) -> Result<Vec<OwnedFd>> {
     let layers = rootfs::open_layers(request.layers)?;
     if record.rootfs == Rootfs::Overlay && !lay(bundle, directory, record, &layers)? {
         record.rootfs = Rootfs::Copy;
         record.write(bundle)?;
     }
     if record.rootfs == Rootfs::Copy {
-        rootfs::copy(bundle, record, &layers)?;
+        rootfs::copy(store, bundle, record, &layers)?;
     }
     Ok(layers)
 }
@@ -256,7 +263,7 @@ fn configure(
     directory: &Path,
     bundle: &OwnedFd,
     record: &Record,
-    content: &Content,
+    content: &Content<'_>,
 ) -> Result<Config> {
     let root = rootfs::open(bundle, "rootfs")?;
     let accounts = Accounts::read(root.as_fd())?;
@@ -308,7 +315,7 @@ fn volumes(
     directory: &Path,
     bundle: &OwnedFd,
     record: &Record,
-    content: &Content,
+    content: &Content<'_>,
 ) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut made = Vec::new();
     let mapped = rootfs::owner(record);
@@ -328,7 +335,7 @@ fn volumes(
         // Links of the image end within its root (CVE-2022-23648).
         let real = stack.resolve(inside.as_os_str().as_bytes()).with_context(|| format!("volume {volume}"))?;
         match real.last() {
-            Some((_, Some(merged))) => copy_tree::tree(&stack, merged, to.as_fd(), owner)?,
+            Some((_, Some(merged))) => copy_tree::tree(content.store, &stack, merged, to.as_fd(), owner)?,
             _ => rootfs::give_to_root(&to, record).context(name.clone())?,
         }
         made.push((inside, directory.join(name)));

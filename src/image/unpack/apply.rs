@@ -194,7 +194,7 @@ impl<'a> Applier<'a> {
     }
 
     fn mark(&mut self, directory: &Directory, name: &[u8]) -> Result<()> {
-        self.marks.add(directory.inode(), name, self.room.limits.entries, self.room.store)
+        self.marks.add(directory.inode(), name, self.room.store)
     }
 
     /// Directories that are complete keep the times they have, and are opened for us if we are not root.

@@ -19,11 +19,10 @@ impl Applier<'_> {
                 self.prune(|pruning| pruning.name(directory.fd.as_fd(), directory.inode(), hidden))
             }
             Below::Unknown | Below::Stack(_) => {
-                let mut path = joined(components(parent).chain([hidden]));
-                // Many are kept, and what grew has room for more.
-                path.shrink_to_fit();
+                let path = joined(components(parent).chain([hidden]));
                 self.account(&path)?;
-                self.pending.whiteouts.insert(path);
+                // Many are kept, and what grew has room for more: kept is a copy of the right size.
+                self.pending.whiteouts.insert(path.as_slice().to_vec());
                 Ok(())
             }
         }
