@@ -1,9 +1,9 @@
 //! Whiteouts of layers (image-spec layer.md): names that say what vanishes, and their meaning in a plain tree.
 
 use crate::image::remove::{Entries, descend};
-use crate::image::unpack::Marks;
+use crate::image::unpack::{Marks, joined};
 use crate::sys::{self, Asked};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, FileType, OFlags};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,20 +35,30 @@ pub(crate) fn marker(name: &[u8]) -> Result<Marker<'_>> {
 /// Directories within directories that are walked; more nobody could have made with a path.
 const DEPTH: usize = 2048;
 
+/// Is told what is done to the directories of a tree.
+pub(crate) trait Pruned {
+    /// A directory of the lower layers is hidden as well. One that `stays` has entries of this layer in it, and nothing of
+    /// what it was; else it goes.
+    fn hidden(&mut self, directory: BorrowedFd<'_>, stays: bool) -> Result<()>;
+
+    /// An entry of a directory that is this layer's will go. `path` leads to it from the root.
+    fn touched(&mut self, directory: BorrowedFd<'_>, path: &dyn Fn() -> Vec<u8>) -> Result<()>;
+}
+
 /// What of a plain tree belongs to the layer that is being applied.
 pub(crate) struct Pruning<'a> {
     /// Its entries.
     pub(crate) marks: &'a Marks,
-    /// Called for a directory of the lower layers that is hidden as well. With `true` it has entries of this layer in it and
-    /// stays, with nothing of what it was; else it goes.
-    pub(crate) hidden: &'a mut dyn FnMut(BorrowedFd<'_>, bool) -> Result<()>,
+    /// Where the pruning begins: the way to its directory from the root.
+    pub(crate) path: &'a [u8],
+    pub(crate) tree: &'a mut dyn Pruned,
 }
 
 impl Pruning<'_> {
     /// Removes everything in a directory that is not this layer's.
     pub(crate) fn content(&mut self, directory: BorrowedFd<'_>) -> Result<()> {
         let own = sys::files::open_at(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
-        self.below(own).map(|_| ())
+        self.below(own, CString::default(), true).map(|_| ())
     }
 
     /// Removes `name` as far as it is not this layer's.
@@ -64,16 +74,18 @@ impl Pruning<'_> {
             return if ours { Ok(()) } else { unlink(directory, &name, AtFlags::empty()) };
         }
         let inner = descend(directory, &name)?;
-        let stays = self.below(sys::files::open_at(&inner, ".", OFlags::RDONLY | OFlags::DIRECTORY)?)?;
+        let again = sys::files::open_at(&inner, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let stays = self.below(again, name.clone(), ours)?;
+        self.tree.touched(directory, &|| self.path.to_vec())?;
         self.leave(directory, &name, inner.as_fd(), ours, stays).map(|_| ())
     }
 
     /// Empties a directory and what is below it, without recursion; true when something stays in it.
-    fn below(&mut self, directory: OwnedFd) -> Result<bool> {
-        let mut open = vec![Level::new(directory, CString::default(), true)?];
+    fn below(&mut self, directory: OwnedFd, name: CString, ours: bool) -> Result<bool> {
+        let mut open = vec![Level::new(directory, name, ours)?];
         loop {
             let depth = open.len();
-            let Some(level) = open.last_mut() else { bail!("directory without a beginning") };
+            let level = open.last_mut().context("directory without a beginning")?;
             if let Some((name, kind)) = level.entries.next()? {
                 let ours = self.marks.has(level.inode, name.to_bytes())?;
                 if kind == FileType::Directory {
@@ -85,14 +97,27 @@ impl Pruning<'_> {
                 } else if ours {
                     level.stays = true;
                 } else {
+                    self.touch(&open)?;
+                    let level = open.last().context("directory without a beginning")?;
                     unlink(level.entries.fd(), &name, AtFlags::empty())?;
                 }
                 continue;
             }
             let Some(done) = open.pop() else { continue };
+            if !open.is_empty() {
+                self.touch(&open)?;
+            }
             let Some(above) = open.last_mut() else { return Ok(done.stays) };
             above.stays |= self.leave(above.entries.fd(), &done.name, done.entries.fd(), done.ours, done.stays)?;
         }
+    }
+
+    /// Tells that the innermost directory will lose an entry, if it is this layer's: another is told at its end.
+    fn touch(&mut self, open: &[Level]) -> Result<()> {
+        let Some(level) = open.last().filter(|level| level.ours) else { return Ok(()) };
+        let names = || open.iter().map(|level| level.name.to_bytes()).filter(|name| !name.is_empty());
+        let path = || joined([self.path].into_iter().filter(|path| !path.is_empty()).chain(names()));
+        self.tree.touched(level.entries.fd(), &path)
     }
 
     /// The end of a directory that has been emptied; true when it stays.
@@ -105,7 +130,7 @@ impl Pruning<'_> {
         stays: bool,
     ) -> Result<bool> {
         if !ours {
-            (self.hidden)(directory, stays)?;
+            self.tree.hidden(directory, stays)?;
         }
         if stays || ours {
             return Ok(true);

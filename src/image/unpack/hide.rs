@@ -3,7 +3,8 @@
 use super::apply::{Applier, Below};
 use super::attributes;
 use super::merged::{components, joined};
-use crate::image::whiteout::Pruning;
+use super::times::Times;
+use crate::image::whiteout::{Pruned, Pruning};
 use crate::sys::Asked;
 use anyhow::Result;
 use rustix::fs::{Gid, Mode, Timespec, Timestamps, UTIME_NOW, Uid};
@@ -16,7 +17,7 @@ impl Applier<'_> {
             Below::Tree => {
                 let Some(directory) = self.directories.find(parent)? else { return Ok(()) };
                 self.keep_times(parent, &directory)?;
-                self.prune(|pruning| pruning.name(directory.fd.as_fd(), directory.inode(), hidden))
+                self.prune(parent, |pruning| pruning.name(directory.fd.as_fd(), directory.inode(), hidden))
             }
             Below::Unknown | Below::Stack(_) => {
                 let path = joined(components(parent).chain([hidden]));
@@ -34,7 +35,7 @@ impl Applier<'_> {
             Below::Tree => {
                 let Some(directory) = self.directories.find(path)? else { return Ok(()) };
                 self.keep_times(path, &directory)?;
-                self.prune(|pruning| pruning.content(directory.fd.as_fd()))
+                self.prune(path, |pruning| pruning.content(directory.fd.as_fd()))
             }
             Below::Unknown | Below::Stack(_) => {
                 self.account(path)?;
@@ -47,16 +48,33 @@ impl Applier<'_> {
     /// Takes lower entries out of a plain tree. A lower directory that must stay for the sake of this layer's entries is
     /// what it would be without the lower layers: made because it was missing. So the tree is the same wherever in the
     /// archive the whiteout stands, and the same as the layer in a directory of its own shows.
-    fn prune(&mut self, act: impl FnOnce(&mut Pruning<'_>) -> Result<()>) -> Result<()> {
+    fn prune(&mut self, path: &[u8], act: impl FnOnce(&mut Pruning<'_>) -> Result<()>) -> Result<()> {
         self.directories.forget();
         let owner = self.attributes.owner(0, 0, true)?;
-        let times = &mut self.pending.times;
-        let mut hidden = |directory: BorrowedFd<'_>, stays: bool| {
-            // Its inode may be another directory's soon.
-            times.forget(rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?.st_ino);
-            if stays { renew(directory, owner) } else { Ok(()) }
-        };
-        act(&mut Pruning { marks: &self.marks, hidden: &mut hidden })
+        let mut tree = Tree { root: self.root, times: &mut self.pending.times, owner };
+        act(&mut Pruning { marks: &self.marks, path, tree: &mut tree })
+    }
+}
+
+/// What becomes of the directories of a plain tree when lower entries are taken out of them.
+struct Tree<'t> {
+    root: BorrowedFd<'t>,
+    times: &'t mut Times,
+    owner: Option<(Uid, Gid)>,
+}
+
+impl Pruned for Tree<'_> {
+    fn hidden(&mut self, directory: BorrowedFd<'_>, stays: bool) -> Result<()> {
+        // Its inode may be another directory's soon.
+        self.times.forget(rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?.st_ino);
+        if stays { renew(directory, self.owner) } else { Ok(()) }
+    }
+
+    fn touched(&mut self, directory: BorrowedFd<'_>, path: &dyn Fn() -> Vec<u8>) -> Result<()> {
+        if self.times.is_full() {
+            self.times.apply(self.root)?;
+        }
+        self.times.touch(directory, path)
     }
 }
 

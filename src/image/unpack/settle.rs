@@ -178,16 +178,7 @@ impl Settle<'_> {
         if self.pending.times.is_full() {
             self.pending.times.apply(self.root)?;
         }
-        let stat = rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?;
-        let mode = stat.st_mode & 0o7777;
-        let closed = mode & 0o300 != 0o300 && !rustix::process::geteuid().is_root();
-        let mtime = Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
-        self.pending.times.keep(stat.st_ino, &joined(parts.iter().copied()), mtime, closed.then_some(mode));
-        if closed {
-            rustix::fs::chmod(by_descriptor(directory.as_fd()), Mode::from_raw_mode(mode | 0o700))
-                .asked(|| "chmod".to_owned())?;
-        }
-        Ok(())
+        self.pending.times.touch(directory.as_fd(), || joined(parts.iter().copied()))
     }
 
     /// Opens a directory in this layer (O_PATH); parts that only lower layers have are made like them.

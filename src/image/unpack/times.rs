@@ -2,6 +2,7 @@
 //! out.
 
 use super::directories::open_in_root;
+use super::merged::by_descriptor;
 use crate::image::tar::Time;
 use crate::sys::Asked;
 use anyhow::Result;
@@ -43,6 +44,24 @@ impl Times {
         if !self.by_inode.contains_key(&inode) {
             self.set(inode, path, mtime, None, mode);
         }
+    }
+
+    /// Something will change in a directory that may have its time already: it keeps what it has, and is opened for us if
+    /// we are not root.
+    pub(crate) fn touch(&mut self, directory: BorrowedFd<'_>, path: impl FnOnce() -> Vec<u8>) -> Result<()> {
+        let stat = rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?;
+        if self.by_inode.contains_key(&stat.st_ino) {
+            return Ok(());
+        }
+        let mode = stat.st_mode & 0o7777;
+        let closed = mode & 0o300 != 0o300 && !rustix::process::geteuid().is_root();
+        let mtime = Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
+        self.set(stat.st_ino, &path(), mtime, None, closed.then_some(mode));
+        if closed {
+            rustix::fs::chmod(by_descriptor(directory), Mode::from_raw_mode(mode | 0o700))
+                .asked(|| "chmod".to_owned())?;
+        }
+        Ok(())
     }
 
     /// The directory keeps the times that it has.
