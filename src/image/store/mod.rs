@@ -10,12 +10,13 @@
 //!     tmp/                     what is being made; everything here is garbage when nobody holds `lock`
 //!     layers/HEX/              the unpacked layer of that chain id: `tree`, and `record.json`
 //!     bundles/HEX              which bundle (its path) uses which layers
-//!     unsynced/BOOT/KIND-HEX   published in that boot and not yet known to be on the disk
+//!     unsynced/BOOT/KIND-HEX   published in that boot and not yet known to be on the disk; unsynced.lock
 //! ```
 //!
 //! Everything is made under `tmp/` and published by one rename. Data is not synced at each publishing: that costs more
 //! than the download. Instead a mark in `unsynced/` goes before the rename, and whoever opens the store after a
-//! reboot verifies what is still marked. A blob or layer that claims to be whole is whole, after any kill or crash.
+//! reboot verifies what is still marked; a later command takes the marks away when syncing costs nothing any more.
+//! A blob or layer that claims to be whole is whole, after any kill or crash.
 
 mod blob;
 mod bundles;
@@ -69,6 +70,8 @@ impl Store {
         let path = sys::files::absolute(path).with_context(|| format!("store {}", path.display()))?;
         let store = Store::open_absolute(&path).with_context(|| format!("store {}", path.display()))?;
         store.verify_unsynced()?;
+        // Marks that stay cost only the next boot.
+        let _ = store.make_durable_if_cheap();
         Ok(store)
     }
 

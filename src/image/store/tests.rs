@@ -106,9 +106,42 @@ fn what_another_boot_left_unsynced_is_verified() {
 fn a_synced_store_has_no_marks() {
     let (_place, store) = store();
     store.put(b"x").unwrap();
+    assert!(store.durable_in().is_some());
     store.make_durable().unwrap();
-    let marks = store.names(&format!("ocicat/unsynced/{}", store.boot)).unwrap();
-    assert!(marks.is_empty(), "{marks:?}");
+    assert_eq!(store.names("ocicat/unsynced").unwrap(), Vec::<String>::new());
+    assert!(store.durable_in().is_none());
+    // And what comes afterwards is marked again.
+    store.put(b"y").unwrap();
+    assert_eq!(store.names(&format!("ocicat/unsynced/{}", store.boot)).unwrap().len(), 1);
+}
+
+/// A reboot, a clean one too, took every layer that no `gc` had synced.
+#[test]
+fn marks_go_with_a_later_command_and_not_with_the_next_one() {
+    let (place, store) = store();
+    let path = place.path().join("a/b");
+    let layer = Digest::of(b"layer");
+    let record = LayerRecord { diff_id: layer.clone(), entries: 0, bytes: 0 };
+    store.layer_draft().unwrap().publish(&layer, &record).unwrap();
+    let boot = store.boot.clone();
+    drop(store);
+    let ledger = path.join("ocicat/unsynced");
+    let marked = || std::fs::read_dir(&ledger).unwrap().count();
+    let mut store = Store::open(&path).unwrap();
+    store.make_durable_if(|| true).unwrap();
+    assert_eq!(marked(), 1, "a mark of this minute");
+    // What a killed command had put away is no other boot's.
+    std::fs::rename(ledger.join(&boot), ledger.join(format!("{boot}.0"))).unwrap();
+    drop(store);
+    store = Store::open(&path).unwrap();
+    assert_eq!(marked(), 1);
+    let time = std::time::SystemTime::now() - std::time::Duration::from_secs(90);
+    std::fs::File::open(ledger.join(format!("{boot}.0"))).unwrap().set_modified(time).unwrap();
+    store.make_durable_if(|| false).unwrap();
+    assert_eq!(marked(), 1, "the disk is busy");
+    store.make_durable_if(|| true).unwrap();
+    assert_eq!(marked(), 0);
+    assert!(store.layer(&layer).is_some());
 }
 
 #[test]
