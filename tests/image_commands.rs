@@ -358,6 +358,10 @@ fn a_signal_that_comes_while_the_bundle_is_made_ends_run_before_the_container() 
     need_containers!();
     need!(have(&["env"]), "coreutils are not installed");
     let place = Place::new();
+    // The work is not even begun: that a layer is damaged is not noticed.
+    let layer = std::fs::read_dir(place.path("store/blobs/sha256")).unwrap().map(|blob| blob.unwrap().path());
+    let layer = layer.max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
+    std::fs::write(layer, "damaged").unwrap();
     for rootfs in ["--overlay", "--copy"] {
         // It waits until it is let in, and nobody lets it in before there is a bundle.
         let script = "kill -INT $$; exec \"$@\"";

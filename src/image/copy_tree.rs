@@ -13,8 +13,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const DEPTH: usize = 2048;
 
 /// Copies what `from` shows in `stack` into the directory `to`, which gets the attributes of `from`.
-pub(crate) fn tree(stack: &Stack<'_>, from: &Merged, to: BorrowedFd<'_>, owner: Owner<'_>) -> Result<()> {
-    let mut copying = Copying { stack, root: to, owner, links: HashMap::new() };
+/// `go_on` ends it early with its error.
+pub(crate) fn tree(
+    stack: &Stack<'_>,
+    from: &Merged,
+    to: BorrowedFd<'_>,
+    owner: Owner<'_>,
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<()> {
+    let mut copying = Copying { stack, root: to, owner, go_on, links: HashMap::new() };
     let own = sys::files::open_at(to, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
     copying.directory(from, &own, &[], 0)
 }
@@ -23,6 +30,7 @@ struct Copying<'a> {
     stack: &'a Stack<'a>,
     root: BorrowedFd<'a>,
     owner: Owner<'a>,
+    go_on: &'a dyn Fn() -> Result<()>,
     /// Device and inode of files with several names: the copy's first name.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
@@ -49,6 +57,7 @@ impl Copying<'_> {
     }
 
     fn entry(&mut self, from: &Merged, name: &[u8], to: &OwnedFd, path: &[u8], depth: usize) -> Result<()> {
+        (self.go_on)()?;
         let Some((_, layer, stat)) = self.stack.locate(from, name)? else { return Ok(()) };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             let Found::Directory(merged) = self.stack.child(from, name)? else { return Ok(()) };

@@ -2,6 +2,7 @@
 
 mod command;
 mod container_flags;
+mod interrupt;
 mod making;
 mod progress;
 mod registry_flags;

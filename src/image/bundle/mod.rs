@@ -202,7 +202,7 @@ fn fill(store: &Store, request: &Request<'_>, directory: &Path, bundle: &OwnedFd
     record.write(bundle)?;
     rootfs::make(bundle, "rootfs")?;
     let content = match request.tree {
-        None => Content { layers: lay_or_copy(request, directory, bundle, &mut record)?, shifted: false },
+        None => Content { layers: lay_or_copy(store, request, directory, bundle, &mut record)?, shifted: false },
         Some(make) => {
             let tree = rootfs::open(bundle, "rootfs")?;
             rootfs::give_to_root(&tree, &record)?;
@@ -223,14 +223,20 @@ struct Content {
 }
 
 /// Makes the root filesystem of layers that are there; answers them, opened.
-fn lay_or_copy(request: &Request<'_>, directory: &Path, bundle: &OwnedFd, record: &mut Record) -> Result<Vec<OwnedFd>> {
+fn lay_or_copy(
+    store: &Store,
+    request: &Request<'_>,
+    directory: &Path,
+    bundle: &OwnedFd,
+    record: &mut Record,
+) -> Result<Vec<OwnedFd>> {
     let layers = rootfs::open_layers(request.layers)?;
     if record.rootfs == Rootfs::Overlay && !lay(bundle, directory, record, &layers)? {
         record.rootfs = Rootfs::Copy;
         record.write(bundle)?;
     }
     if record.rootfs == Rootfs::Copy {
-        rootfs::copy(bundle, record, &layers)?;
+        rootfs::copy(store, bundle, record, &layers)?;
     }
     Ok(layers)
 }
@@ -328,7 +334,7 @@ fn volumes(
         // Links of the image end within its root (CVE-2022-23648).
         let real = stack.resolve(inside.as_os_str().as_bytes()).with_context(|| format!("volume {volume}"))?;
         match real.last() {
-            Some((_, Some(merged))) => copy_tree::tree(&stack, merged, to.as_fd(), owner)?,
+            Some((_, Some(merged))) => copy_tree::tree(&stack, merged, to.as_fd(), owner, &|| Ok(()))?,
             _ => rootfs::give_to_root(&to, record).context(name.clone())?,
         }
         made.push((inside, directory.join(name)));

@@ -3,7 +3,7 @@
 use super::idmap::user_namespace;
 use super::record::Record;
 use crate::image::overlay::{self, borrowed};
-use crate::image::store::LayerDirectory;
+use crate::image::store::{LayerDirectory, Store};
 use crate::image::unpack::{Ids, Stack};
 use crate::image::{copy, copy_tree};
 use crate::sys::mount::Change;
@@ -66,13 +66,13 @@ fn shift(layer: &OwnedFd, namespace: &OwnedFd) -> Result<OwnedFd> {
 }
 
 /// Copies the merged layers into `rootfs`.
-pub(super) fn copy(bundle: &OwnedFd, record: &Record, layers: &[OwnedFd]) -> Result<()> {
+pub(super) fn copy(store: &Store, bundle: &OwnedFd, record: &Record, layers: &[OwnedFd]) -> Result<()> {
     let rootfs = open(bundle, "rootfs")?;
     let stack = Stack::new(borrowed(layers));
     if layers.is_empty() {
         return Ok(());
     }
-    copy_tree::tree(&stack, &stack.root()?, rootfs.as_fd(), &owner(record))
+    copy_tree::tree(&stack, &stack.root()?, rootfs.as_fd(), &owner(record), &|| store.go_on())
 }
 
 /// Who owns a file of the image on disk.

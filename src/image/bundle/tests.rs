@@ -164,3 +164,18 @@ fn a_temporary_bundle_is_not_synced_when_it_is_unmounted() {
         when_not_busy(|| remove(&place.store, &bundle));
     }
 }
+
+#[test]
+fn a_copy_that_is_interrupted_leaves_nothing() {
+    let Some(mut place) = place() else { return };
+    let options = Options::default();
+    let manifest = Digest::of(b"manifest");
+    for stops_after in [0, 3] {
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        place.store.stop_when(move || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= stops_after);
+        let directory = place.directory.path().join("b");
+        let error = create(&place.store, &place.request(&directory, Rootfs::Copy, &options, &manifest)).unwrap_err();
+        assert!(format!("{error:#}").ends_with("interrupted"), "{error:#}");
+        assert!(!directory.exists(), "after {stops_after} entries");
+    }
+}

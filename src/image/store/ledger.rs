@@ -28,8 +28,12 @@ const LOCK: &str = "ocicat/unsynced.lock";
 /// The kernel writes what is older than 30 s, and looks every 5 s (vm.dirty_expire_centisecs, vm.dirty_writeback_centisecs).
 const WRITTEN_AFTER: Duration = Duration::from_secs(60);
 
-/// Unwritten bytes of the whole machine that are worth waiting for; a file system that is busy with more is left alone.
-const FEW: u64 = 32 << 20;
+/// Unwritten bytes of the whole machine that a command waits for on its way: some milliseconds, once after a pull. A file
+/// system that is busy with more is left alone.
+pub const ON_THE_WAY: u64 = 32 << 20;
+
+/// The same for who has nothing else to do but should be back in a second or two.
+pub const WHILE_WAITING: u64 = 256 << 20;
 
 impl Store {
     /// Marks something as published in this boot; goes before the rename that publishes it.
@@ -76,10 +80,10 @@ impl Store {
         Ok(())
     }
 
-    /// The same, if the marks are so old that the kernel has written by itself what they stand for, and it is not busy
-    /// with much else: then it costs a few milliseconds.
-    pub fn make_durable_if_cheap(&self) -> Result<()> {
-        self.make_durable_if(|| unwritten() <= FEW)
+    /// The same, if the marks are so old that the kernel has written by itself what they stand for, and it has at most
+    /// `most` bytes of whatever else to write.
+    pub fn make_durable_if_cheap(&self, most: u64) -> Result<()> {
+        self.make_durable_if(|| unwritten() <= most)
     }
 
     /// The same, if the marks are old and `is_cheap` agrees.

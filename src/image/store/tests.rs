@@ -217,3 +217,18 @@ fn a_store_whose_maker_was_killed_is_completed() {
         assert_eq!(store.list().unwrap().len(), 1, "{last:?}");
     }
 }
+
+/// Who waits for the end of a long work may tell it to stop: nothing is read, written or copied from then on.
+#[test]
+fn what_is_to_stop_reads_and_writes_no_more() {
+    let (_place, mut store) = store();
+    let digest = store.put(b"here").unwrap();
+    store.stop_when(|| true);
+    let mut bytes = Vec::new();
+    let read = std::io::Read::read_to_end(&mut store.open_blob(&digest).unwrap(), &mut bytes);
+    assert_eq!((read.unwrap_err().to_string().as_str(), bytes.len()), ("interrupted", 0));
+    assert_eq!(store.put(b"more").unwrap_err().to_string(), "interrupted");
+    assert_eq!(store.names("ocicat/tmp").unwrap(), Vec::<String>::new());
+    // Documents are small: with them an error can still be told.
+    assert_eq!(store.read_blob(&digest, 10).unwrap(), b"here");
+}
