@@ -88,7 +88,8 @@ fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(
     let written = match record.rootfs {
         Rootfs::Overlay => {
             let upper = sys::files::open(bundle.join("upper"), flags)?;
-            diff::layer(&upper, &Against::Overlay, &owner, to)?
+            let layers = lower_layers(store, record)?;
+            diff::layer(&upper, &Against::Overlay(layers.first()), &owner, to)?
         }
         Rootfs::Copy => {
             let tree = sys::files::open(bundle.join("rootfs"), flags)?;
