@@ -2,9 +2,11 @@
 
 use crate::image::manifest::Compression;
 use crate::image::tar::{Entry, Kind, Reader, Writer};
+use crate::image::unpack::Limits;
 use crate::sys::{self, Asked, files};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -30,10 +32,10 @@ pub(super) enum Source {
 impl Source {
     /// Opens a directory or a tar file. What is compressed, or cannot be read twice (`-`, a pipe), is written
     /// to a nameless file in `scratch` first.
-    pub(super) fn open(path: &Path, scratch: &Path) -> Result<Source> {
+    pub(super) fn open(path: &Path, scratch: &Path, limits: &Limits) -> Result<Source> {
         if path == Path::new("-") {
             let stdin = rustix::io::dup(rustix::stdio::stdin()).asked(|| "dup 0".to_owned())?;
-            return Source::index(spooled(File::from(stdin), scratch)?);
+            return Source::index(spooled(File::from(stdin), scratch, limits)?);
         }
         let opened = files::open(path, OFlags::RDONLY)?;
         let kind = rustix::fs::fstat(&opened).map(|s| rustix::fs::FileType::from_raw_mode(s.st_mode));
@@ -44,9 +46,9 @@ impl Source {
                 let mut magic = [0; 4];
                 let count = file.read_at(&mut magic, 0).asked(|| format!("read {}", path.display()))?;
                 let compressed = compression_of(magic.get(..count).unwrap_or_default()) != Compression::None;
-                Source::index(if compressed { spooled(file, scratch)? } else { file })
+                Source::index(if compressed { spooled(file, scratch, limits)? } else { file })
             }
-            _ => Source::index(spooled(File::from(opened), scratch)?),
+            _ => Source::index(spooled(File::from(opened), scratch, limits)?),
         }
     }
 
@@ -215,14 +217,48 @@ pub(super) fn uncompressed<'a>(from: impl Read + 'a, compression: Compression) -
     })
 }
 
-/// The uncompressed content in a nameless file, which goes when it is closed.
-fn spooled(from: File, scratch: &Path) -> Result<File> {
+/// A file that is read, and how much of it was.
+struct Metered<'a> {
+    inner: File,
+    count: &'a Cell<u64>,
+}
+
+impl Read for Metered<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.count.set(self.count.get() + count as u64);
+        Ok(count)
+    }
+}
+
+/// The uncompressed content in a nameless file, which goes when it is closed. A file that claims to be much more than it is
+/// must not fill the disk: the limits are those of a layer.
+fn spooled(from: File, scratch: &Path, limits: &Limits) -> Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let made = rustix::fs::open(scratch, flags, Mode::from_raw_mode(0o600));
     let mut file = File::from(made.asked(|| format!("open O_TMPFILE {}", scratch.display()))?);
-    let mut from = BufReader::with_capacity(BUFFER, from);
+    let read = Cell::new(0);
+    let mut from = BufReader::with_capacity(BUFFER, Metered { inner: from, count: &read });
     let compression = compression_of(from.fill_buf().context("archive")?);
-    std::io::copy(&mut uncompressed(from, compression)?, &mut file).context("archive")?;
+    let mut from = uncompressed(from, compression)?;
+    let (mut buffer, mut made) = (vec![0; BUFFER], 0);
+    loop {
+        let count = from.read(&mut buffer).context("archive")?;
+        if count == 0 {
+            break;
+        }
+        made += count as u64;
+        if made > limits.bytes {
+            bail!("archive is larger than {} bytes unpacked (limits.bytes)", limits.bytes);
+        }
+        let is_packed = compression != Compression::None;
+        if is_packed && made > limits.ratio_from && made / limits.ratio.max(1) > read.get() {
+            bail!("archive unpacks to more than {} times its size (limits.ratio)", limits.ratio);
+        }
+        files::write_fd(&file, buffer.get(..count).unwrap_or_default())
+            .with_context(|| scratch.display().to_string())?;
+    }
+    drop(from);
     file.seek(SeekFrom::Start(0)).asked(|| "lseek 0".to_owned())?;
     Ok(file)
 }
@@ -232,7 +268,21 @@ pub(super) enum Sink {
     /// Below a directory.
     Directory(OwnedFd),
     /// Into a tar file.
-    Archive(Writer<BufWriter<File>>, Target),
+    Archive(Writer<BufWriter<Output>>, Target),
+}
+
+/// A file that is written to; what the kernel says to that is told in its words.
+pub(super) struct Output(OwnedFd);
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        files::write_fd(&self.0, bytes).map_err(std::io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A file that gets its name when it is whole.
@@ -260,7 +310,7 @@ impl Sink {
             let made = rustix::fs::open(&temporary, flags, Mode::from_raw_mode(0o666));
             (made.asked(|| format!("create {}", temporary.display()))?, Some(temporary))
         };
-        let writer = Writer::new(BufWriter::with_capacity(BUFFER, File::from(file)));
+        let writer = Writer::new(BufWriter::with_capacity(BUFFER, Output(file)));
         Ok(Sink::Archive(writer, Target { temporary, name: path.to_owned() }))
     }
 
@@ -282,7 +332,7 @@ impl Sink {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let made = rustix::fs::openat(&*root, &temporary, flags, Mode::from_raw_mode(0o644));
                 let file = made.asked(|| format!("create {temporary}"))?;
-                let count = std::io::copy(from, &mut File::from(file)).with_context(|| name.to_owned())?;
+                let count = std::io::copy(from, &mut Output(file)).with_context(|| name.to_owned())?;
                 if count != size {
                     bail!("{name}: {count} bytes, not {size}");
                 }
@@ -312,7 +362,7 @@ impl Sink {
     /// Ends the archive and gives it its name.
     pub(super) fn finish(self) -> Result<()> {
         let Sink::Archive(writer, mut target) = self else { return Ok(()) };
-        writer.finish()?.flush().with_context(|| target.name.display().to_string())?;
+        writer.finish()?.flush()?;
         if let Some(temporary) = target.temporary.take() {
             let renamed = rustix::fs::rename(&temporary, &target.name);
             renamed.asked(|| format!("rename {} to {}", temporary.display(), target.name.display()))?;
@@ -367,12 +417,41 @@ mod tests {
         let mut encoder = flate2::read::GzEncoder::new(File::open(&path).unwrap(), flate2::Compression::fast());
         std::io::copy(&mut encoder, &mut gzip).unwrap();
         for name in ["x.tar", "x.gz"] {
-            let source = Source::open(&directory.path().join(name), directory.path()).unwrap();
+            let source = Source::open(&directory.path().join(name), directory.path(), &Limits::default()).unwrap();
             assert_eq!(source.read("blobs/one", 10).unwrap(), b"1");
             assert_eq!(source.read("two", 70_000).unwrap(), [2; 70_000]);
             assert!(source.read("two", 100).unwrap_err().to_string().contains("limit of 100"));
             assert!(source.has("two") && !source.has("three"));
         }
+    }
+
+    /// A file of a few megabytes filled the disk.
+    #[test]
+    fn an_archive_that_claims_to_be_much_more_than_it_is_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bomb");
+        let limits = Limits { bytes: 8 << 20, ratio: 20, ratio_from: 2 << 20, ..Limits::default() };
+        let zeros = |count: usize| vec![0; count];
+        let gzip = |bytes: &[u8]| {
+            let mut packed = Vec::new();
+            flate2::read::GzEncoder::new(bytes, flate2::Compression::fast()).read_to_end(&mut packed).unwrap();
+            packed
+        };
+        let zstd = |bytes: &[u8]| zstd::stream::encode_all(bytes, 1).unwrap();
+        for (name, content, said) in [
+            ("a few zeros", gzip(&zeros(1 << 20)), None),
+            ("many", gzip(&zeros(4 << 20)), Some("archive unpacks to more than 20 times its size (limits.ratio)")),
+            ("many", zstd(&zeros(4 << 20)), Some("archive unpacks to more than 20 times its size (limits.ratio)")),
+        ] {
+            std::fs::File::create(&path).unwrap().write_all(&content).unwrap();
+            let opened = Source::open(&path, directory.path(), &limits);
+            assert_eq!(opened.err().map(|error| format!("{error:#}")).as_deref(), said, "{name}");
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        let writing = std::thread::spawn(move || File::from(OwnedFd::from(writer)).write_all(&vec![0; 9 << 20]));
+        let error = spooled(File::from(OwnedFd::from(reader)), directory.path(), &limits).unwrap_err();
+        assert_eq!(error.to_string(), "archive is larger than 8388608 bytes unpacked (limits.bytes)");
+        drop(writing.join());
     }
 
     #[test]

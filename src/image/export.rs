@@ -47,7 +47,8 @@ pub fn export(
         Shape::OciArchive => layout(store, image, reference, Vec::new(), &mut sink, progress),
         Shape::DockerArchive => docker(store, image, reference, &mut sink, progress),
     };
-    written.and_then(|()| sink.finish()).with_context(|| target.display().to_string())
+    let shown = || if target == Path::new("-") { "standard output".to_owned() } else { target.display().to_string() };
+    written.and_then(|()| sink.finish()).with_context(shown)
 }
 
 fn known_images(target: &Path) -> Result<Vec<Descriptor>> {
