@@ -25,6 +25,11 @@ pub(super) fn stream(text: &str) -> Result<bool> {
     }
 }
 
+/// Writes text to standard error. Who does not read it, or has closed it, wants none of it.
+pub(super) fn note(text: &str) {
+    let _ = files::write_fd(rustix::stdio::stderr(), text.as_bytes());
+}
+
 /// Writes a value as JSON on one line and tells whether anybody reads on.
 ///
 /// # Errors

@@ -142,7 +142,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> u8 {
     match dispatch(words) {
         Ok(ended) => ended.code(),
         Err(Failed { error, code }) => {
-            eprintln!("ocicat-image: {}", output::harmless(&format!("{error:#}")));
+            output::note(&format!("ocicat-image: {}\n", output::harmless(&format!("{error:#}"))));
             code
         }
     }

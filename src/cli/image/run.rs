@@ -1,6 +1,7 @@
 //! `ocicat-image run`: from a reference to a running container, and nothing left afterwards.
 
 use super::super::command::{Flag, Positionals};
+use super::super::output;
 use super::command::Command;
 use super::container_flags::{CONTAINER, options, rootfs};
 use super::interrupt::Signals;
@@ -91,7 +92,7 @@ fn run(call: &Call) -> Result<Ended> {
     let detached = call.given.is("detach") && matches!(ended, Ok(Ended::Program(0)));
     if detached || call.given.is("keep") {
         if !call.quiet() {
-            eprintln!("container {id}, bundle {}", directory.display());
+            output::note(&format!("container {id}, bundle {}\n", directory.display()));
         }
         return ended;
     }
