@@ -53,6 +53,7 @@ fn gc_keeps_what_names_and_bundles_need() {
             path: place.path().to_owned(),
             manifest: two.digest.clone(),
             chain_ids: vec![Digest::of(b"two")],
+            mount: None,
         })
         .unwrap();
     for layer in [b"one", b"two", b"ten"] {
