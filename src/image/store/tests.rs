@@ -233,3 +233,28 @@ fn what_is_to_stop_reads_and_writes_no_more() {
     // Documents are small: with them an error can still be told.
     assert_eq!(store.read_blob(&digest, 10).unwrap(), b"here");
 }
+
+#[test]
+fn a_store_that_is_being_made_has_no_images_yet_and_another_directory_is_none() {
+    for (made, is_store) in [
+        (&[][..], true),
+        (&["blobs"], true),
+        (&["blobs", "blobs/sha256", "ocicat"], true),
+        (&DIRECTORIES, true),
+        (&["blobs", "home"], false),
+        (&["home"], false),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        for name in made {
+            std::fs::create_dir(place.path().join(name)).unwrap();
+        }
+        let store = Store::open_to_read(place.path()).unwrap().unwrap();
+        let (listed, checked) = (store.list(), store.check());
+        assert_eq!((listed.is_ok(), checked.is_ok()), (is_store, is_store), "{made:?}: {listed:?} {checked:?}");
+        if !is_store {
+            let said = format!("{:#}", listed.unwrap_err());
+            let path = place.path().display();
+            assert_eq!(said, format!("store {path}: open index.json: no such file or directory (ENOENT)"), "{made:?}");
+        }
+    }
+}
