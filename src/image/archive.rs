@@ -37,7 +37,13 @@ impl Source {
             let stdin = rustix::io::dup(rustix::stdio::stdin()).asked(|| "dup 0".to_owned())?;
             return Source::index(spooled(File::from(stdin), scratch, limits)?);
         }
-        let opened = files::open(path, OFlags::RDONLY)?;
+        let opened = files::open(path, OFlags::RDONLY).map_err(|error| match path.to_str() {
+            // As skopeo and umoci name images.
+            Some(text) if error.errno == sys::Errno(libc::ENOENT) && text.contains(':') => {
+                anyhow::anyhow!("{error}; hint: the path alone, and --ref NAME for one image of several")
+            }
+            _ => error.into(),
+        })?;
         let kind = rustix::fs::fstat(&opened).map(|s| rustix::fs::FileType::from_raw_mode(s.st_mode));
         match kind.asked(|| format!("fstat {}", path.display()))? {
             rustix::fs::FileType::Directory => Ok(Source::Directory(opened)),
@@ -303,6 +309,9 @@ impl Sink {
         let (file, temporary) = if path == Path::new("-") {
             (rustix::io::dup(rustix::stdio::stdout()).asked(|| "dup 1".to_owned())?, None)
         } else {
+            if path.is_dir() {
+                bail!("{} is a directory; hint: --as oci writes a layout there", path.display());
+            }
             let mut name = path.file_name().with_context(|| format!("{}: no file name", path.display()))?.to_owned();
             name.push(format!(".{}", rustix::process::getpid().as_raw_nonzero()));
             let temporary = path.with_file_name(name);
@@ -387,79 +396,4 @@ fn make_directory(root: impl std::os::fd::AsFd, path: &Path) -> sys::Result<()> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_of_an_archive_leads_to_another_member() {
-        for (name, link, target) in [
-            ("a/layer.tar", "../b/layer.tar", "b/layer.tar"),
-            ("layer.tar", "other.tar", "other.tar"),
-            ("a/b/c", "../../../../x", "x"),
-            ("a/b", "./c", "a/c"),
-        ] {
-            assert_eq!(join(name, link), target);
-        }
-    }
-
-    #[test]
-    fn an_archive_gives_back_what_was_written() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x.tar");
-        let mut sink = Sink::archive(&path).unwrap();
-        sink.make_directory("blobs").unwrap();
-        sink.bytes("blobs/one", b"1").unwrap();
-        sink.bytes("two", &[2; 70_000]).unwrap();
-        assert!(!path.exists());
-        sink.finish().unwrap();
-        let mut gzip =
-            std::fs::File::options().write(true).create_new(true).open(directory.path().join("x.gz")).unwrap();
-        let mut encoder = flate2::read::GzEncoder::new(File::open(&path).unwrap(), flate2::Compression::fast());
-        std::io::copy(&mut encoder, &mut gzip).unwrap();
-        for name in ["x.tar", "x.gz"] {
-            let source = Source::open(&directory.path().join(name), directory.path(), &Limits::default()).unwrap();
-            assert_eq!(source.read("blobs/one", 10).unwrap(), b"1");
-            assert_eq!(source.read("two", 70_000).unwrap(), [2; 70_000]);
-            assert!(source.read("two", 100).unwrap_err().to_string().contains("limit of 100"));
-            assert!(source.has("two") && !source.has("three"));
-        }
-    }
-
-    /// A file of a few megabytes filled the disk.
-    #[test]
-    fn an_archive_that_claims_to_be_much_more_than_it_is_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("bomb");
-        let limits = Limits { bytes: 8 << 20, ratio: 20, ratio_from: 2 << 20, ..Limits::default() };
-        let zeros = |count: usize| vec![0; count];
-        let gzip = |bytes: &[u8]| {
-            let mut packed = Vec::new();
-            flate2::read::GzEncoder::new(bytes, flate2::Compression::fast()).read_to_end(&mut packed).unwrap();
-            packed
-        };
-        let zstd = |bytes: &[u8]| zstd::stream::encode_all(bytes, 1).unwrap();
-        for (name, content, said) in [
-            ("a few zeros", gzip(&zeros(1 << 20)), None),
-            ("many", gzip(&zeros(4 << 20)), Some("archive unpacks to more than 20 times its size (limits.ratio)")),
-            ("many", zstd(&zeros(4 << 20)), Some("archive unpacks to more than 20 times its size (limits.ratio)")),
-        ] {
-            std::fs::File::create(&path).unwrap().write_all(&content).unwrap();
-            let opened = Source::open(&path, directory.path(), &limits);
-            assert_eq!(opened.err().map(|error| format!("{error:#}")).as_deref(), said, "{name}");
-        }
-        let (reader, writer) = std::io::pipe().unwrap();
-        let writing = std::thread::spawn(move || File::from(OwnedFd::from(writer)).write_all(&vec![0; 9 << 20]));
-        let error = spooled(File::from(OwnedFd::from(reader)), directory.path(), &limits).unwrap_err();
-        assert_eq!(error.to_string(), "archive is larger than 8388608 bytes unpacked (limits.bytes)");
-        drop(writing.join());
-    }
-
-    #[test]
-    fn an_archive_that_was_not_finished_is_not_there() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut sink = Sink::archive(&directory.path().join("x.tar")).unwrap();
-        sink.bytes("a", b"b").unwrap();
-        drop(sink);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-    }
-}
+mod tests;
