@@ -5,6 +5,7 @@
 //! they become whiteouts (image-spec layer.md), and nothing else of them goes in.
 
 use crate::image::copy::for_each_segment;
+use crate::image::owners::{Owners, REMEMBERED};
 use crate::image::remove::for_each;
 use crate::image::tar::{Entry, Kind, Time, Writer, shown};
 use crate::image::unpack::{Found, Merged, OPAQUE, Stack, all_xattrs, by_descriptor, is_overlays, is_whiteout, joined};
@@ -17,8 +18,8 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// The image's ids of a file on disk.
-pub(crate) type Owner<'a> = &'a dyn Fn(u32, u32) -> Result<(u32, u32)>;
+/// Names and values.
+type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What the directory is held against.
 pub(crate) enum Against<'a> {
@@ -45,12 +46,12 @@ const DEPTH: usize = 2048;
 pub(crate) fn layer<W: Write>(
     directory: &OwnedFd,
     against: &Against<'_>,
-    owner: Owner<'_>,
+    owners: &Owners<'_>,
     to: W,
 ) -> Result<Written<W>> {
     let mut diff = Diff {
         writer: Writer::new(to),
-        owner,
+        owners,
         links: HashMap::new(),
         linked: HashSet::new(),
         on_the_way: Vec::new(),
@@ -75,7 +76,7 @@ pub(crate) fn layer<W: Write>(
 
 struct Diff<'a, W> {
     writer: Writer<W>,
-    owner: Owner<'a>,
+    owners: &'a Owners<'a>,
     stack: Option<&'a Stack<'a>>,
     /// Device and inode of files with several names: the name that has the data.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -158,14 +159,11 @@ impl<W: Write> Diff<'_, W> {
         let Some(lower) = lower else { return Ok(()) };
         let [new, old] = [own, lower].map(|directory| rustix::fs::fstat(directory).asked(|| "fstat".to_owned()));
         let (new, old) = (new?, old?);
-        let xattrs = overlay_free(&self.xattrs(own, b".")?);
-        let is_same = new.st_mode == old.st_mode
-            && (self.owner)(new.st_uid, new.st_gid)? == (old.st_uid, old.st_gid)
-            && xattrs == overlay_free(&self.xattrs(lower, b".")?);
-        if is_same {
+        let xattrs = self.xattrs(own, b".")?;
+        if new.st_mode == old.st_mode && self.has_same(&new, &xattrs, &old, &self.xattrs(lower, b".")?)? {
             return Ok(());
         }
-        let entry = self.describe(&Child { name: b".", stat: new }, Kind::Directory, &[b".".to_vec()], xattrs)?;
+        let entry = self.describe(&Child { name: b".", stat: new }, Kind::Directory, &[b".".to_vec()], &xattrs)?;
         self.put(&entry)
     }
 
@@ -230,7 +228,7 @@ impl<W: Write> Diff<'_, W> {
             _ => None,
         };
         let xattrs = self.xattrs(own, found.name)?;
-        let entry = self.describe(found, Kind::Directory, path, overlay_free(&xattrs))?;
+        let entry = self.describe(found, Kind::Directory, path, &xattrs)?;
         let above = self.on_the_way.len();
         if self.is_unchanged(own, found, lower)? {
             self.on_the_way.push(entry);
@@ -256,10 +254,8 @@ impl<W: Write> Diff<'_, W> {
         let (Some(lower), Some(stack)) = (lower, self.stack) else { return Ok(false) };
         let Some((_, fd, old)) = stack.locate(lower, found.name)? else { return Ok(false) };
         let new = &found.stat;
-        let (uid, gid) = (self.owner)(new.st_uid, new.st_gid)?;
         let is_directory = FileType::from_raw_mode(new.st_mode) == FileType::Directory;
         let same = new.st_mode == old.st_mode
-            && (uid, gid) == (old.st_uid, old.st_gid)
             && new.st_rdev == old.st_rdev
             && (is_directory || new.st_size == old.st_size)
             && (new.st_mtime, new.st_mtime_nsec) == (old.st_mtime, old.st_mtime_nsec);
@@ -270,23 +266,23 @@ impl<W: Write> Diff<'_, W> {
         if is_link && target(own, found.name)? != target(&fd, found.name)? {
             return Ok(false);
         }
-        Ok(overlay_free(&self.xattrs(own, found.name)?) == overlay_free(&self.xattrs(&fd, found.name)?))
+        self.has_same(new, &self.xattrs(own, found.name)?, &old, &self.xattrs(&fd, found.name)?)
     }
 
-    fn xattrs(&self, directory: &OwnedFd, name: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    /// True when owner and attributes are those of the layer's.
+    fn has_same(&self, new: &Stat, xattrs: &Attributes, old: &Stat, old_xattrs: &Attributes) -> Result<bool> {
+        Ok(self.owners.of(new, xattrs)? == self.owners.of_layer(old, old_xattrs)?
+            && overlay_free(xattrs) == overlay_free(old_xattrs))
+    }
+
+    fn xattrs(&self, directory: &OwnedFd, name: &[u8]) -> Result<Attributes> {
         let path = [by_descriptor(directory.as_fd()).as_bytes(), b"/", name].concat();
         all_xattrs(OsStr::from_bytes(&path))
     }
 
-    fn describe(
-        &self,
-        found: &Child<'_>,
-        kind: Kind,
-        path: &[Vec<u8>],
-        xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    ) -> Result<Entry> {
+    fn describe(&self, found: &Child<'_>, kind: Kind, path: &[Vec<u8>], xattrs: &Attributes) -> Result<Entry> {
         let stat = &found.stat;
-        let (uid, gid) = (self.owner)(stat.st_uid, stat.st_gid)?;
+        let (uid, gid) = self.owners.of(stat, xattrs)?;
         Ok(Entry {
             path: joined(path.iter().map(Vec::as_slice)),
             kind,
@@ -294,7 +290,7 @@ impl<W: Write> Diff<'_, W> {
             uid,
             gid,
             mtime: Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 },
-            xattrs,
+            xattrs: overlay_free(xattrs),
             ..Entry::default()
         })
     }
@@ -313,7 +309,7 @@ impl<W: Write> Diff<'_, W> {
         if xattrs.iter().any(|(name, _)| is_redirect(name)) {
             bail!("the overlay was mounted with metacopy; its layer means nothing alone");
         }
-        let mut entry = self.describe(found, kind, path, overlay_free(&xattrs))?;
+        let mut entry = self.describe(found, kind, path, &xattrs)?;
         if found.stat.st_nlink > 1 {
             let key = found.identity();
             if let Some(first) = self.links.get(&key) {
@@ -390,8 +386,8 @@ fn target(directory: &OwnedFd, name: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// The attributes that belong to the file and not to overlayfs or to this machine.
-fn overlay_free(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let own = |name: &[u8]| !is_overlays(name) && name != b"security.selinux" && name != b"user.rootlesscontainers";
+fn overlay_free(xattrs: &Attributes) -> Attributes {
+    let own = |name: &[u8]| !is_overlays(name) && name != b"security.selinux" && name != REMEMBERED;
     xattrs.iter().filter(|(name, _)| own(name)).cloned().collect()
 }
 

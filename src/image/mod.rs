@@ -31,5 +31,6 @@ pub mod unpack;
 
 mod copy;
 mod copy_tree;
+mod owners;
 mod remove;
 mod whiteout;
