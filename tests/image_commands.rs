@@ -522,6 +522,30 @@ fn an_archive_on_standard_output_is_nothing_but_the_archive() {
     }
 }
 
+#[test]
+fn a_terminal_is_no_place_for_an_archive() {
+    need!(have(&["setsid"]), "setsid is not installed");
+    need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
+    let place = Place::new();
+    for (words, said) in [
+        (["export", IMAGE, "-"], "an archive is nothing for a terminal"),
+        (["import", "-", "localhost/y:1"], "standard input is a terminal"),
+    ] {
+        let terminal = Terminal::new();
+        let child = terminal.spawn(&place.image(&words));
+        let seen = terminal.finish(child);
+        assert!(seen.code == 1 && seen.out.contains(said) && seen.out.lines().count() == 1, "{:?}", seen.out);
+    }
+    std::fs::write(place.path("text"), "hello").unwrap();
+    let said = fails(&mut place.image(&["import", "text"]));
+    assert!(said.contains("text: this is no archive of an image: "), "{said}");
+    let said = fails(&mut place.image(&["import", "layout:1"]));
+    assert!(said.contains("no such file or directory (ENOENT); hint: the path alone"), "{said}");
+    std::fs::create_dir(place.path("directory")).unwrap();
+    let said = fails(&mut place.image(&["export", "-q", IMAGE, "directory"]));
+    assert_eq!(said, "ocicat-image: directory is a directory; hint: --as oci writes a layout there\n");
+}
+
 /// An image, a name in a layout and a registry can say what they want, but not to the terminal.
 #[test]
 fn control_characters_of_others_are_shown_and_not_obeyed() {

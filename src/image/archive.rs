@@ -63,9 +63,10 @@ impl Source {
         let mut reader = Reader::new(counted, HEADER_LIMIT);
         let (mut members, mut links) = (HashMap::new(), HashMap::new());
         let mut entry = Entry::default();
-        while reader.next(&mut entry).context("archive")? {
-            let Ok(name) = String::from_utf8(entry.path.clone()) else { continue };
-            let name = name.trim_start_matches("./").to_owned();
+        let mut found = reader.next(&mut entry).context("this is no archive of an image")?;
+        while found {
+            // What a document names is text.
+            let name = String::from_utf8_lossy(&entry.path).trim_start_matches("./").to_owned();
             match entry.kind {
                 Kind::File if entry.sparse.is_none() => drop(members.insert(name, (reader.position().at, entry.size))),
                 Kind::HardLink => drop(links.insert(name, String::from_utf8_lossy(&entry.link).into_owned())),
@@ -75,6 +76,7 @@ impl Source {
                 }
                 _ => {}
             }
+            found = reader.next(&mut entry).context("archive")?;
         }
         Ok(Source::Archive { file, members, links })
     }
