@@ -358,6 +358,10 @@ fn a_signal_that_comes_while_the_bundle_is_made_ends_run_before_the_container() 
     need_containers!();
     need!(have(&["env"]), "coreutils are not installed");
     let place = Place::new();
+    // The work is not even begun: that a layer is damaged is not noticed.
+    let layer = std::fs::read_dir(place.path("store/blobs/sha256")).unwrap().map(|blob| blob.unwrap().path());
+    let layer = layer.max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
+    std::fs::write(layer, "damaged").unwrap();
     for rootfs in ["--overlay", "--copy"] {
         // It waits until it is let in, and nobody lets it in before there is a bundle.
         let script = "kill -INT $$; exec \"$@\"";
@@ -518,6 +522,30 @@ fn an_archive_on_standard_output_is_nothing_but_the_archive() {
     }
 }
 
+#[test]
+fn a_terminal_is_no_place_for_an_archive() {
+    need!(have(&["setsid"]), "setsid is not installed");
+    need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
+    let place = Place::new();
+    for (words, said) in [
+        (["export", IMAGE, "-"], "an archive is nothing for a terminal"),
+        (["import", "-", "localhost/y:1"], "standard input is a terminal"),
+    ] {
+        let terminal = Terminal::new();
+        let child = terminal.spawn(&place.image(&words));
+        let seen = terminal.finish(child);
+        assert!(seen.code == 1 && seen.out.contains(said) && seen.out.lines().count() == 1, "{:?}", seen.out);
+    }
+    std::fs::write(place.path("text"), "hello").unwrap();
+    let said = fails(&mut place.image(&["import", "text"]));
+    assert!(said.contains("text: this is no archive of an image: "), "{said}");
+    let said = fails(&mut place.image(&["import", "layout:1"]));
+    assert!(said.contains("no such file or directory (ENOENT); hint: the path alone"), "{said}");
+    std::fs::create_dir(place.path("directory")).unwrap();
+    let said = fails(&mut place.image(&["export", "-q", IMAGE, "directory"]));
+    assert_eq!(said, "ocicat-image: directory is a directory; hint: --as oci writes a layout there\n");
+}
+
 /// An image, a name in a layout and a registry can say what they want, but not to the terminal.
 #[test]
 fn control_characters_of_others_are_shown_and_not_obeyed() {
@@ -592,4 +620,77 @@ fn a_proxy_of_the_environment_is_asked_to_connect_and_this_machine_needs_none() 
     ok(&mut pull(&name, ""));
     fails(&mut pull("other.example.test:81/x:1", ".example.test"));
     assert_eq!(*asked.lock().unwrap(), lines);
+}
+
+/// `ocicat-image pull x 2>&1 | true`, `export x - | head -c 10`
+#[test]
+fn a_reader_that_goes_away_is_told_of_in_words_or_not_at_all() {
+    need!(Path::new("/bin/busybox").exists(), "busybox is not installed");
+    let place = Place::new();
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for (words, code, said) in [
+        (&["list"] as &[&str], 0, ""),
+        (&["list", "--format", "json"], 0, ""),
+        (&["inspect", IMAGE], 0, ""),
+        (&["help"], 0, ""),
+        (&["export", "-q", IMAGE, "-"], 1, "ocicat-image: standard output: write: broken pipe (EPIPE)\n"),
+        (
+            &["export", "-q", "--as", "docker-archive", IMAGE, "-"],
+            1,
+            "ocicat-image: standard output: write: broken pipe (EPIPE)\n",
+        ),
+    ] {
+        let out =
+            place.image(words).stdout(closed()).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!((out.status.code(), String::from_utf8_lossy(&out.stderr).as_ref()), (Some(code), said), "{words:?}");
+    }
+    for (words, code) in [(&["rm", "localhost/no"] as &[&str], 1), (&["export", IMAGE, "x.tar"], 0), (&["nope"], 1)] {
+        let status = place.image(words).stderr(closed()).stdout(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{words:?}");
+    }
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let said = fails(place.image(&["export", "-q", IMAGE, "-"]).stdout(full));
+    assert_eq!(said, "ocicat-image: standard output: write: no space left on device (ENOSPC)\n");
+}
+
+#[test]
+fn a_login_that_is_interrupted_gives_the_terminal_back() {
+    need!(have(&["setsid", "stty", "sh"]), "setsid or stty is not installed");
+    let place = tempfile::tempdir().unwrap();
+    // The shell is not interrupted itself, and tells what the terminal is like afterwards.
+    let script = "trap : INT; \"$0\" login -u me 127.0.0.1:1; echo \"code $?\"; stty | tr ' ;' '\\n\\n' | grep -x -e -echo; echo end";
+    let mut login = Command::new("sh");
+    login.args(["-c", script, env!("CARGO_BIN_EXE_ocicat-image")]).current_dir(place.path());
+    let mut terminal = Terminal::new();
+    let child = terminal.spawn(&login);
+    terminal.expect("Password: ");
+    terminal.write("sec\u{3}");
+    let seen = terminal.finish(child);
+    assert!(seen.out.ends_with("code 130\nend\n") && !seen.out.contains("-echo"), "{:?}", seen.out);
+    assert!(!seen.out.contains("sec"), "{:?}", seen.out);
+
+    // A password that is typed is not shown, and comes to the registry.
+    let mut terminal = Terminal::new();
+    login = Command::new("env");
+    login.args([
+        "-u",
+        "REGISTRY_AUTH_FILE",
+        env!("CARGO_BIN_EXE_ocicat-image"),
+        "login",
+        "--attempts",
+        "1",
+        "127.0.0.1:1",
+    ]);
+    let child = terminal.spawn(&login);
+    terminal.expect("Username: ");
+    terminal.write("me\n");
+    terminal.expect("Password: ");
+    terminal.write("secret\n");
+    let seen = terminal.finish(child);
+    assert_eq!(seen.code, 1, "{:?}", seen.out);
+    assert!(seen.out.contains("connection refused") && !seen.out.contains("secret"), "{:?}", seen.out);
 }

@@ -336,7 +336,7 @@ fn a_damaged_archive_is_refused() {
 }
 
 /// A certificate authority made on the spot, and a registry that shows its certificate and wants a password.
-fn with_tls_and_password() -> Place {
+fn with_tls_and_password(more: &str) -> Place {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).display().to_string();
     let openssl = |words: &[&str]| ok(Command::new("openssl").args(words).current_dir(directory.path()));
@@ -388,7 +388,7 @@ fn with_tls_and_password() -> Place {
     // bcrypt of `secret`
     std::fs::write(at("passwords"), "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n").unwrap();
     let more = format!(
-        "  tls: {{certificate: {}, key: {}}}\nauth: {{htpasswd: {{realm: test, path: {}}}}}\n",
+        "{more}  tls: {{certificate: {}, key: {}}}\nauth: {{htpasswd: {{realm: test, path: {}}}}}\n",
         at("cert.pem"),
         at("key.pem"),
         at("passwords")
@@ -401,7 +401,7 @@ fn with_tls_and_password() -> Place {
 fn tls_and_a_password_are_configured_as_containerd_and_docker_configure_them() {
     need_peers!();
     need!(have(&["openssl"]), "openssl is not installed: no certificates");
-    let place = with_tls_and_password();
+    let place = with_tls_and_password("");
     place.make_image();
     let reference = place.name("app:1");
     ok(&mut place.image(&["import", "-q", "layout", &reference]));
@@ -435,6 +435,29 @@ fn tls_and_a_password_are_configured_as_containerd_and_docker_configure_them() {
     ok(place
         .skopeo(&["inspect", "--tls-verify=false", "--authfile", "auth.json", &source])
         .env_remove("REGISTRY_AUTH_FILE"));
+}
+
+/// A registry behind a proxy that speaks https, and does not know of it.
+#[test]
+fn an_upload_that_leads_from_https_to_http_is_not_followed() {
+    need_peers!();
+    need!(have(&["openssl"]), "openssl is not installed: no certificates");
+    let place = with_tls_and_password("  host: http://127.0.0.1:1\n");
+    place.make_image();
+    let reference = place.name("app:1");
+    ok(&mut place.image(&["import", "-q", "layout", &reference]));
+    let host = place.path("certs").join(&place.registry.address);
+    std::fs::create_dir_all(&host).unwrap();
+    std::fs::copy(place.path("ca.pem"), host.join("ca.crt")).unwrap();
+    let certs = place.path("certs").display().to_string();
+    let push = |options: &[&str]| {
+        let mut push = place.image(&["push", "-q", "--attempts", "1", "--creds", "me:secret", "--certs-dir", &certs]);
+        fails(push.args(options).arg(&reference))
+    };
+    let said = push(&[]);
+    assert!(said.contains("wants the upload over http (127.0.0.1:1)") && said.contains("; hint: "), "{said}");
+    let said = push(&["--insecure"]);
+    assert!(said.contains("http://127.0.0.1:1/v2/app/blobs/uploads/"), "{said}");
 }
 
 #[test]

@@ -25,6 +25,12 @@ pub(super) fn stream(text: &str) -> Result<bool> {
     }
 }
 
+/// Writes text to standard error. Who does not read it, or has closed it, wants none of it.
+#[cfg(feature = "image")]
+pub(super) fn note(text: &str) {
+    let _ = files::write_fd(rustix::stdio::stderr(), text.as_bytes());
+}
+
 /// Writes a value as JSON on one line and tells whether anybody reads on.
 ///
 /// # Errors
@@ -50,6 +56,7 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<()> {
 }
 
 /// Text that comes from somebody else, for a terminal: its control characters are shown and not obeyed.
+#[cfg(feature = "image")]
 pub(super) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

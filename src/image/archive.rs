@@ -2,9 +2,11 @@
 
 use crate::image::manifest::Compression;
 use crate::image::tar::{Entry, Kind, Reader, Writer};
+use crate::image::unpack::Limits;
 use crate::sys::{self, Asked, files};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -30,12 +32,18 @@ pub(super) enum Source {
 impl Source {
     /// Opens a directory or a tar file. What is compressed, or cannot be read twice (`-`, a pipe), is written
     /// to a nameless file in `scratch` first.
-    pub(super) fn open(path: &Path, scratch: &Path) -> Result<Source> {
+    pub(super) fn open(path: &Path, scratch: &Path, limits: &Limits) -> Result<Source> {
         if path == Path::new("-") {
             let stdin = rustix::io::dup(rustix::stdio::stdin()).asked(|| "dup 0".to_owned())?;
-            return Source::index(spooled(File::from(stdin), scratch)?);
+            return Source::index(spooled(File::from(stdin), scratch, limits)?);
         }
-        let opened = files::open(path, OFlags::RDONLY)?;
+        let opened = files::open(path, OFlags::RDONLY).map_err(|error| match path.to_str() {
+            // As skopeo and umoci name images.
+            Some(text) if error.errno == sys::Errno(libc::ENOENT) && text.contains(':') => {
+                anyhow::anyhow!("{error}; hint: the path alone, and --ref NAME for one image of several")
+            }
+            _ => error.into(),
+        })?;
         let kind = rustix::fs::fstat(&opened).map(|s| rustix::fs::FileType::from_raw_mode(s.st_mode));
         match kind.asked(|| format!("fstat {}", path.display()))? {
             rustix::fs::FileType::Directory => Ok(Source::Directory(opened)),
@@ -44,9 +52,9 @@ impl Source {
                 let mut magic = [0; 4];
                 let count = file.read_at(&mut magic, 0).asked(|| format!("read {}", path.display()))?;
                 let compressed = compression_of(magic.get(..count).unwrap_or_default()) != Compression::None;
-                Source::index(if compressed { spooled(file, scratch)? } else { file })
+                Source::index(if compressed { spooled(file, scratch, limits)? } else { file })
             }
-            _ => Source::index(spooled(File::from(opened), scratch)?),
+            _ => Source::index(spooled(File::from(opened), scratch, limits)?),
         }
     }
 
@@ -55,9 +63,10 @@ impl Source {
         let mut reader = Reader::new(counted, HEADER_LIMIT);
         let (mut members, mut links) = (HashMap::new(), HashMap::new());
         let mut entry = Entry::default();
-        while reader.next(&mut entry).context("archive")? {
-            let Ok(name) = String::from_utf8(entry.path.clone()) else { continue };
-            let name = name.trim_start_matches("./").to_owned();
+        let mut found = reader.next(&mut entry).context("this is no archive of an image")?;
+        while found {
+            // What a document names is text.
+            let name = String::from_utf8_lossy(&entry.path).trim_start_matches("./").to_owned();
             match entry.kind {
                 Kind::File if entry.sparse.is_none() => drop(members.insert(name, (reader.position().at, entry.size))),
                 Kind::HardLink => drop(links.insert(name, String::from_utf8_lossy(&entry.link).into_owned())),
@@ -67,6 +76,7 @@ impl Source {
                 }
                 _ => {}
             }
+            found = reader.next(&mut entry).context("archive")?;
         }
         Ok(Source::Archive { file, members, links })
     }
@@ -215,14 +225,48 @@ pub(super) fn uncompressed<'a>(from: impl Read + 'a, compression: Compression) -
     })
 }
 
-/// The uncompressed content in a nameless file, which goes when it is closed.
-fn spooled(from: File, scratch: &Path) -> Result<File> {
+/// A file that is read, and how much of it was.
+struct Metered<'a> {
+    inner: File,
+    count: &'a Cell<u64>,
+}
+
+impl Read for Metered<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.count.set(self.count.get() + count as u64);
+        Ok(count)
+    }
+}
+
+/// The uncompressed content in a nameless file, which goes when it is closed. A file that claims to be much more than it is
+/// must not fill the disk: the limits are those of a layer.
+fn spooled(from: File, scratch: &Path, limits: &Limits) -> Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let made = rustix::fs::open(scratch, flags, Mode::from_raw_mode(0o600));
     let mut file = File::from(made.asked(|| format!("open O_TMPFILE {}", scratch.display()))?);
-    let mut from = BufReader::with_capacity(BUFFER, from);
+    let read = Cell::new(0);
+    let mut from = BufReader::with_capacity(BUFFER, Metered { inner: from, count: &read });
     let compression = compression_of(from.fill_buf().context("archive")?);
-    std::io::copy(&mut uncompressed(from, compression)?, &mut file).context("archive")?;
+    let mut from = uncompressed(from, compression)?;
+    let (mut buffer, mut made) = (vec![0; BUFFER], 0);
+    loop {
+        let count = from.read(&mut buffer).context("archive")?;
+        if count == 0 {
+            break;
+        }
+        made += count as u64;
+        if made > limits.bytes {
+            bail!("archive is larger than {} bytes unpacked (limits.bytes)", limits.bytes);
+        }
+        let is_packed = compression != Compression::None;
+        if is_packed && made > limits.ratio_from && made / limits.ratio.max(1) > read.get() {
+            bail!("archive unpacks to more than {} times its size (limits.ratio)", limits.ratio);
+        }
+        files::write_fd(&file, buffer.get(..count).unwrap_or_default())
+            .with_context(|| scratch.display().to_string())?;
+    }
+    drop(from);
     file.seek(SeekFrom::Start(0)).asked(|| "lseek 0".to_owned())?;
     Ok(file)
 }
@@ -232,7 +276,21 @@ pub(super) enum Sink {
     /// Below a directory.
     Directory(OwnedFd),
     /// Into a tar file.
-    Archive(Writer<BufWriter<File>>, Target),
+    Archive(Writer<BufWriter<Output>>, Target),
+}
+
+/// A file that is written to; what the kernel says to that is told in its words.
+pub(super) struct Output(OwnedFd);
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        files::write_fd(&self.0, bytes).map_err(std::io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A file that gets its name when it is whole.
@@ -253,6 +311,9 @@ impl Sink {
         let (file, temporary) = if path == Path::new("-") {
             (rustix::io::dup(rustix::stdio::stdout()).asked(|| "dup 1".to_owned())?, None)
         } else {
+            if path.is_dir() {
+                bail!("{} is a directory; hint: --as oci writes a layout there", path.display());
+            }
             let mut name = path.file_name().with_context(|| format!("{}: no file name", path.display()))?.to_owned();
             name.push(format!(".{}", rustix::process::getpid().as_raw_nonzero()));
             let temporary = path.with_file_name(name);
@@ -260,7 +321,7 @@ impl Sink {
             let made = rustix::fs::open(&temporary, flags, Mode::from_raw_mode(0o666));
             (made.asked(|| format!("create {}", temporary.display()))?, Some(temporary))
         };
-        let writer = Writer::new(BufWriter::with_capacity(BUFFER, File::from(file)));
+        let writer = Writer::new(BufWriter::with_capacity(BUFFER, Output(file)));
         Ok(Sink::Archive(writer, Target { temporary, name: path.to_owned() }))
     }
 
@@ -282,7 +343,7 @@ impl Sink {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let made = rustix::fs::openat(&*root, &temporary, flags, Mode::from_raw_mode(0o644));
                 let file = made.asked(|| format!("create {temporary}"))?;
-                let count = std::io::copy(from, &mut File::from(file)).with_context(|| name.to_owned())?;
+                let count = std::io::copy(from, &mut Output(file)).with_context(|| name.to_owned())?;
                 if count != size {
                     bail!("{name}: {count} bytes, not {size}");
                 }
@@ -312,7 +373,7 @@ impl Sink {
     /// Ends the archive and gives it its name.
     pub(super) fn finish(self) -> Result<()> {
         let Sink::Archive(writer, mut target) = self else { return Ok(()) };
-        writer.finish()?.flush().with_context(|| target.name.display().to_string())?;
+        writer.finish()?.flush()?;
         if let Some(temporary) = target.temporary.take() {
             let renamed = rustix::fs::rename(&temporary, &target.name);
             renamed.asked(|| format!("rename {} to {}", temporary.display(), target.name.display()))?;
@@ -337,50 +398,4 @@ fn make_directory(root: impl std::os::fd::AsFd, path: &Path) -> sys::Result<()> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_of_an_archive_leads_to_another_member() {
-        for (name, link, target) in [
-            ("a/layer.tar", "../b/layer.tar", "b/layer.tar"),
-            ("layer.tar", "other.tar", "other.tar"),
-            ("a/b/c", "../../../../x", "x"),
-            ("a/b", "./c", "a/c"),
-        ] {
-            assert_eq!(join(name, link), target);
-        }
-    }
-
-    #[test]
-    fn an_archive_gives_back_what_was_written() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x.tar");
-        let mut sink = Sink::archive(&path).unwrap();
-        sink.make_directory("blobs").unwrap();
-        sink.bytes("blobs/one", b"1").unwrap();
-        sink.bytes("two", &[2; 70_000]).unwrap();
-        assert!(!path.exists());
-        sink.finish().unwrap();
-        let mut gzip =
-            std::fs::File::options().write(true).create_new(true).open(directory.path().join("x.gz")).unwrap();
-        let mut encoder = flate2::read::GzEncoder::new(File::open(&path).unwrap(), flate2::Compression::fast());
-        std::io::copy(&mut encoder, &mut gzip).unwrap();
-        for name in ["x.tar", "x.gz"] {
-            let source = Source::open(&directory.path().join(name), directory.path()).unwrap();
-            assert_eq!(source.read("blobs/one", 10).unwrap(), b"1");
-            assert_eq!(source.read("two", 70_000).unwrap(), [2; 70_000]);
-            assert!(source.read("two", 100).unwrap_err().to_string().contains("limit of 100"));
-            assert!(source.has("two") && !source.has("three"));
-        }
-    }
-
-    #[test]
-    fn an_archive_that_was_not_finished_is_not_there() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut sink = Sink::archive(&directory.path().join("x.tar")).unwrap();
-        sink.bytes("a", b"b").unwrap();
-        drop(sink);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-    }
-}
+mod tests;

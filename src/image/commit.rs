@@ -1,12 +1,12 @@
 //! A bundle's writable layer becomes a layer of a new image in the store.
 
-use crate::config::IdMapping;
 use crate::image::bundle::{Record, Rootfs};
 use crate::image::configuration::{History, ImageConfiguration};
 use crate::image::diff::{self, Against};
 use crate::image::digest::{Algorithm, Digest, Hasher};
 use crate::image::manifest::{self, Descriptor, Document, Manifest, media};
 use crate::image::overlay::borrowed;
+use crate::image::owners::Owners;
 use crate::image::store::{BlobWriter, LayerDirectory, Store};
 use crate::image::unpack::Stack;
 use crate::sys;
@@ -81,20 +81,22 @@ fn read_image(store: &Store, record: &Record) -> Result<(Manifest, ImageConfigur
 fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(Descriptor, Digest)>> {
     let blob = store.new_blob()?;
     let to = Layered::new(blob);
-    let namespace = record.user_namespace.as_ref().filter(|_| !record.is_entered());
-    let owner =
-        |uid, gid| Ok((original(namespace.map(|n| &n.0), uid, "uid")?, original(namespace.map(|n| &n.1), gid, "gid")?));
+    let owners = Owners {
+        namespace: record.user_namespace.as_ref().filter(|_| !record.is_entered()),
+        are_remembered: !rustix::process::geteuid().is_root(),
+    };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let written = match record.rootfs {
         Rootfs::Overlay => {
             let upper = sys::files::open(bundle.join("upper"), flags)?;
-            diff::layer(&upper, &Against::Overlay, &owner, to)?
+            let layers = lower_layers(store, record)?;
+            diff::layer(&upper, &Against::Overlay(layers.first()), &owners, to)?
         }
         Rootfs::Copy => {
             let tree = sys::files::open(bundle.join("rootfs"), flags)?;
             let layers = lower_layers(store, record)?;
             let stack = Stack::new(borrowed(&layers));
-            diff::layer(&tree, &Against::Layers(&stack), &owner, to)?
+            diff::layer(&tree, &Against::Layers(&stack), &owners, to)?
         }
     };
     let (blob, diff_id) = written.to.finish()?;
@@ -108,16 +110,6 @@ fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(
 /// The layers below a plain tree, top first.
 fn lower_layers(store: &Store, record: &Record) -> Result<Vec<OwnedFd>> {
     record.layers(store)?.iter().rev().map(LayerDirectory::open).collect()
-}
-
-/// The id in the image of an id on disk.
-fn original(ranges: Option<&Vec<IdMapping>>, id: u32, what: &str) -> Result<u32> {
-    let Some(ranges) = ranges else { return Ok(id) };
-    let found = ranges.iter().find_map(|range| {
-        let offset = id.checked_sub(range.host_id).filter(|offset| *offset < range.size)?;
-        range.container_id.checked_add(offset)
-    });
-    found.with_context(|| format!("{what} {id} is not in the bundle's id mapping"))
 }
 
 /// Digest of the tar, gzip, blob.

@@ -18,6 +18,7 @@ use std::os::unix::fs::FileExt;
 const DEPTH: usize = 2048;
 
 /// Copies what `from` shows in `stack` into the directory `to`, which gets the attributes of `from`.
+/// An interrupt that the store knows of ends it early.
 pub(crate) fn tree(
     store: &Store,
     stack: &Stack<'_>,
@@ -99,6 +100,7 @@ impl Copying<'_> {
         path: &[u8],
         depth: usize,
     ) -> Result<()> {
+        self.links.store.go_on()?;
         let Some((_, layer, stat)) = self.stack.locate(from, name)?.filter(|(top, ..)| *top == number) else {
             return Ok(());
         };

@@ -5,25 +5,27 @@
 //! they become whiteouts (image-spec layer.md), and nothing else of them goes in.
 
 use crate::image::copy::for_each_segment;
+use crate::image::owners::{Owners, REMEMBERED};
 use crate::image::remove::for_each;
 use crate::image::tar::{Entry, Kind, Time, Writer, shown};
 use crate::image::unpack::{Found, Merged, OPAQUE, Stack, all_xattrs, by_descriptor, is_overlays, is_whiteout, joined};
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// The image's ids of a file on disk.
-pub(crate) type Owner<'a> = &'a dyn Fn(u32, u32) -> Result<(u32, u32)>;
+/// Names and values.
+type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What the directory is held against.
 pub(crate) enum Against<'a> {
-    /// It is the upper directory of an overlay mount: everything in it is a change.
-    Overlay,
+    /// It is the upper directory of an overlay mount: everything in it is a change. Its own attributes are those of the
+    /// root, held against the topmost layer's, if there is one.
+    Overlay(Option<&'a OwnedFd>),
     /// It is a tree that was copied from these layers, top first.
     Layers(&'a Stack<'a>),
 }
@@ -44,27 +46,46 @@ const DEPTH: usize = 2048;
 pub(crate) fn layer<W: Write>(
     directory: &OwnedFd,
     against: &Against<'_>,
-    owner: Owner<'_>,
+    owners: &Owners<'_>,
     to: W,
 ) -> Result<Written<W>> {
-    let mut diff = Diff { writer: Writer::new(to), owner, links: HashMap::new(), entries: 0, stack: None };
-    let lower = match against {
-        Against::Overlay => None,
+    let mut diff = Diff {
+        writer: Writer::new(to),
+        owners,
+        links: HashMap::new(),
+        linked: HashSet::new(),
+        on_the_way: Vec::new(),
+        entries: 0,
+        stack: None,
+    };
+    match against {
+        Against::Overlay(top) => {
+            diff.root(directory, *top)?;
+            diff.directory(directory, None, &mut Vec::new(), 0)?;
+        }
         Against::Layers(stack) => {
             diff.stack = Some(stack);
-            Some(stack.root()?)
+            let lower = stack.root()?;
+            diff.root(directory, lower.first().map(|(_, top)| &**top))?;
+            diff.find_changed_links(directory, &lower, 0)?;
+            diff.directory(directory, Some(&lower), &mut Vec::new(), 0)?;
         }
-    };
-    diff.directory(directory, lower.as_ref(), &mut Vec::new(), 0)?;
+    }
     Ok(Written { entries: diff.entries, to: diff.writer.finish()? })
 }
 
 struct Diff<'a, W> {
     writer: Writer<W>,
-    owner: Owner<'a>,
+    owners: &'a Owners<'a>,
     stack: Option<&'a Stack<'a>>,
     /// Device and inode of files with several names: the name that has the data.
     links: HashMap<(u64, u64), Vec<u8>>,
+    /// Device and inode of files of which some name is new: the others go into the layer too, for a hard link to a file of
+    /// a lower layer is not understood everywhere (docker's overlay2).
+    linked: HashSet<(u64, u64)>,
+    /// Directories down to here that are as the layers have them: written before the first thing in them, as an overlay's
+    /// upper directory has them. Who unpacks the layer alone would make them up (docker: root's, 0600).
+    on_the_way: Vec<Entry>,
     entries: u64,
 }
 
@@ -72,6 +93,13 @@ struct Diff<'a, W> {
 struct Child<'n> {
     name: &'n [u8],
     stat: Stat,
+}
+
+impl Child<'_> {
+    /// The same for all names of a file.
+    fn identity(&self) -> (u64, u64) {
+        (self.stat.st_dev, self.stat.st_ino)
+    }
 }
 
 impl<W: Write> Diff<'_, W> {
@@ -118,8 +146,43 @@ impl<W: Write> Diff<'_, W> {
     }
 
     fn put(&mut self, entry: &Entry) -> Result<()> {
+        for directory in std::mem::take(&mut self.on_the_way) {
+            self.entries += 1;
+            self.writer.entry(&directory)?;
+        }
         self.entries += 1;
         self.writer.entry(entry)
+    }
+
+    /// The root itself, if its mode, owner or attributes are not those of the layer below; its time changes with every name.
+    fn root(&mut self, own: &OwnedFd, lower: Option<&OwnedFd>) -> Result<()> {
+        let Some(lower) = lower else { return Ok(()) };
+        let [new, old] = [own, lower].map(|directory| rustix::fs::fstat(directory).asked(|| "fstat".to_owned()));
+        let (new, old) = (new?, old?);
+        let xattrs = self.xattrs(own, b".")?;
+        if new.st_mode == old.st_mode && self.has_same(&new, &xattrs, &old, &self.xattrs(lower, b".")?)? {
+            return Ok(());
+        }
+        let entry = self.describe(&Child { name: b".", stat: new }, Kind::Directory, &[b".".to_vec()], &xattrs)?;
+        self.put(&entry)
+    }
+
+    fn find_changed_links(&mut self, own: &OwnedFd, lower: &Merged, depth: usize) -> Result<()> {
+        let Some(stack) = self.stack.filter(|_| depth <= DEPTH) else { return Ok(()) };
+        for name in names([own.as_fd()])? {
+            let stat = rustix::fs::statat(own, &*name, AtFlags::SYMLINK_NOFOLLOW).asked(|| "stat".to_owned())?;
+            let found = Child { name: &name, stat };
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                let below = match stack.child(lower, &name)? {
+                    Found::Directory(merged) => merged,
+                    _ => Merged::new(),
+                };
+                self.find_changed_links(&subdirectory(own, &name)?, &below, depth + 1)?;
+            } else if stat.st_nlink > 1 && !self.is_unchanged(own, &found, Some(lower))? {
+                self.linked.insert(found.identity());
+            }
+        }
+        Ok(())
     }
 
     fn entry(
@@ -142,7 +205,7 @@ impl<W: Write> Diff<'_, W> {
         if FileType::from_raw_mode(found.stat.st_mode) == FileType::Directory {
             return self.subdirectory(own, &found, lower, path, depth);
         }
-        if self.is_unchanged(own, &found, lower)? {
+        if !self.linked.contains(&found.identity()) && self.is_unchanged(own, &found, lower)? {
             return Ok(());
         }
         self.file(own, &found, path)
@@ -156,8 +219,7 @@ impl<W: Write> Diff<'_, W> {
         path: &mut Vec<Vec<u8>>,
         depth: usize,
     ) -> Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let inner = rustix::fs::openat(own, found.name, flags, Mode::empty()).asked(|| "open".to_owned())?;
+        let inner = subdirectory(own, found.name)?;
         let below = match (lower, self.stack) {
             (Some(lower), Some(stack)) => match stack.child(lower, found.name)? {
                 Found::Directory(merged) => Some(merged),
@@ -166,8 +228,11 @@ impl<W: Write> Diff<'_, W> {
             _ => None,
         };
         let xattrs = self.xattrs(own, found.name)?;
-        if self.stack.is_none() || !self.is_unchanged(own, found, lower)? {
-            let entry = self.describe(found, Kind::Directory, path, overlay_free(&xattrs))?;
+        let entry = self.describe(found, Kind::Directory, path, &xattrs)?;
+        let above = self.on_the_way.len();
+        if self.is_unchanged(own, found, lower)? {
+            self.on_the_way.push(entry);
+        } else {
             self.put(&entry)?;
             if let Some(note) = xattrs.iter().find(|(name, _)| is_redirect(name)) {
                 bail!(
@@ -179,7 +244,9 @@ impl<W: Write> Diff<'_, W> {
                 self.marker(path, b".wh..wh..opq")?;
             }
         }
-        self.directory(&inner, below.as_ref(), path, depth + 1)
+        self.directory(&inner, below.as_ref(), path, depth + 1)?;
+        self.on_the_way.truncate(above);
+        Ok(())
     }
 
     /// True when the layers show the same: type, mode, owner, size, time, device, link and attributes.
@@ -187,10 +254,8 @@ impl<W: Write> Diff<'_, W> {
         let (Some(lower), Some(stack)) = (lower, self.stack) else { return Ok(false) };
         let Some((_, fd, old)) = stack.locate(lower, found.name)? else { return Ok(false) };
         let new = &found.stat;
-        let (uid, gid) = (self.owner)(new.st_uid, new.st_gid)?;
         let is_directory = FileType::from_raw_mode(new.st_mode) == FileType::Directory;
         let same = new.st_mode == old.st_mode
-            && (uid, gid) == (old.st_uid, old.st_gid)
             && new.st_rdev == old.st_rdev
             && (is_directory || new.st_size == old.st_size)
             && (new.st_mtime, new.st_mtime_nsec) == (old.st_mtime, old.st_mtime_nsec);
@@ -201,23 +266,23 @@ impl<W: Write> Diff<'_, W> {
         if is_link && target(own, found.name)? != target(&fd, found.name)? {
             return Ok(false);
         }
-        Ok(overlay_free(&self.xattrs(own, found.name)?) == overlay_free(&self.xattrs(&fd, found.name)?))
+        self.has_same(new, &self.xattrs(own, found.name)?, &old, &self.xattrs(&fd, found.name)?)
     }
 
-    fn xattrs(&self, directory: &OwnedFd, name: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    /// True when owner and attributes are those of the layer's.
+    fn has_same(&self, new: &Stat, xattrs: &Attributes, old: &Stat, old_xattrs: &Attributes) -> Result<bool> {
+        Ok(self.owners.of(new, xattrs)? == self.owners.of_layer(old, old_xattrs)?
+            && overlay_free(xattrs) == overlay_free(old_xattrs))
+    }
+
+    fn xattrs(&self, directory: &OwnedFd, name: &[u8]) -> Result<Attributes> {
         let path = [by_descriptor(directory.as_fd()).as_bytes(), b"/", name].concat();
         all_xattrs(OsStr::from_bytes(&path))
     }
 
-    fn describe(
-        &self,
-        found: &Child<'_>,
-        kind: Kind,
-        path: &[Vec<u8>],
-        xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    ) -> Result<Entry> {
+    fn describe(&self, found: &Child<'_>, kind: Kind, path: &[Vec<u8>], xattrs: &Attributes) -> Result<Entry> {
         let stat = &found.stat;
-        let (uid, gid) = (self.owner)(stat.st_uid, stat.st_gid)?;
+        let (uid, gid) = self.owners.of(stat, xattrs)?;
         Ok(Entry {
             path: joined(path.iter().map(Vec::as_slice)),
             kind,
@@ -225,7 +290,7 @@ impl<W: Write> Diff<'_, W> {
             uid,
             gid,
             mtime: Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 },
-            xattrs,
+            xattrs: overlay_free(xattrs),
             ..Entry::default()
         })
     }
@@ -244,9 +309,9 @@ impl<W: Write> Diff<'_, W> {
         if xattrs.iter().any(|(name, _)| is_redirect(name)) {
             bail!("the overlay was mounted with metacopy; its layer means nothing alone");
         }
-        let mut entry = self.describe(found, kind, path, overlay_free(&xattrs))?;
+        let mut entry = self.describe(found, kind, path, &xattrs)?;
         if found.stat.st_nlink > 1 {
-            let key = (found.stat.st_dev, found.stat.st_ino);
+            let key = found.identity();
             if let Some(first) = self.links.get(&key) {
                 let link = first.clone();
                 return self.put(&Entry { kind: Kind::HardLink, link, xattrs: Vec::new(), ..entry });
@@ -311,13 +376,18 @@ fn names<'f>(directories: impl IntoIterator<Item = std::os::fd::BorrowedFd<'f>>)
     Ok(names)
 }
 
+fn subdirectory(directory: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(directory, name, flags, Mode::empty()).asked(|| "open".to_owned())?)
+}
+
 fn target(directory: &OwnedFd, name: &[u8]) -> Result<Vec<u8>> {
     Ok(rustix::fs::readlinkat(directory, name, Vec::new()).asked(|| "readlink".to_owned())?.into_bytes())
 }
 
 /// The attributes that belong to the file and not to overlayfs or to this machine.
-fn overlay_free(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let own = |name: &[u8]| !is_overlays(name) && name != b"security.selinux" && name != b"user.rootlesscontainers";
+fn overlay_free(xattrs: &Attributes) -> Attributes {
+    let own = |name: &[u8]| !is_overlays(name) && name != b"security.selinux" && name != REMEMBERED;
     xattrs.iter().filter(|(name, _)| own(name)).cloned().collect()
 }
 

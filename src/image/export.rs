@@ -7,7 +7,7 @@ use crate::image::manifest::{Descriptor, Index, LIMIT, layer_compression, media}
 use crate::image::progress::Progress;
 use crate::image::pull::Image;
 use crate::image::reference::Reference;
-use crate::image::store::Store;
+use crate::image::store::{BlobReader, Store};
 use crate::registry::{Digest, Hasher};
 use crate::sys::files;
 use anyhow::{Context, Result, bail};
@@ -47,7 +47,8 @@ pub fn export(
         Shape::OciArchive => layout(store, image, reference, Vec::new(), &mut sink, progress),
         Shape::DockerArchive => docker(store, image, reference, &mut sink, progress),
     };
-    written.and_then(|()| sink.finish()).with_context(|| target.display().to_string())
+    let shown = || if target == Path::new("-") { "standard output".to_owned() } else { target.display().to_string() };
+    written.and_then(|()| sink.finish()).with_context(shown)
 }
 
 fn known_images(target: &Path) -> Result<Vec<Descriptor>> {
@@ -133,14 +134,14 @@ fn docker(store: &Store, image: &Image, reference: &Reference, sink: &mut Sink, 
 
 /// A blob of the store that is held against its digest while it is read.
 struct Verified<'a> {
-    file: std::fs::File,
+    file: BlobReader<'a>,
     digest: Digest,
     hasher: Option<Hasher>,
     progress: &'a dyn Progress,
 }
 
 impl<'a> Verified<'a> {
-    fn open(store: &Store, digest: &Digest, progress: &'a dyn Progress) -> Result<Verified<'a>> {
+    fn open(store: &'a Store, digest: &Digest, progress: &'a dyn Progress) -> Result<Verified<'a>> {
         let file = store.open_blob(digest)?;
         Ok(Verified { file, digest: digest.clone(), hasher: Some(Hasher::new(digest.algorithm())), progress })
     }

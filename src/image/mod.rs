@@ -31,6 +31,7 @@ pub mod unpack;
 
 mod copy;
 mod copy_tree;
+mod owners;
 mod remove;
 mod spill;
 mod whiteout;

@@ -3,18 +3,22 @@
 //! KERNEL(6.13): layers are given as descriptors, one fsconfig(2) each. Before that they are given to mount(2) as
 //! /proc/self/fd/N, which keeps 128 layers well below the one page that its options may have.
 
+use crate::image::remove::for_each;
 use crate::image::unpack::{by_descriptor, privileged};
 use crate::sys::{self, Asked};
 use anyhow::{Result, bail};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags};
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Layers that one mount can have (fs/overlayfs/params.c, OVL_MAX_STACK).
 const STACK: usize = 500;
+/// No mount namespace has a longer list (bytes): sysctl fs.mount-max is 100,000.
+const MOUNTS_LIMIT: usize = 64 << 20;
 
 /// What is laid upon each other.
 #[derive(Debug)]
@@ -130,6 +134,30 @@ pub fn is_mounted(target: &Path) -> bool {
     let mount = |path: &Path| rustix::fs::statx(CWD, path, flags, rustix::fs::StatxFlags::MNT_ID).ok();
     let (Some(own), Some(above)) = (mount(target), target.parent().and_then(mount)) else { return false };
     own.stx_mnt_id != above.stx_mnt_id
+}
+
+/// True when an overlay of this device number is mounted in the mount namespace of any process that we may look at, wherever
+/// that is.
+pub fn is_mounted_anywhere(device: u64) -> sys::Result<bool> {
+    let wanted = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    // proc_pid_mountinfo(5): 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw
+    let is_wanted = |line: &str| line.split(' ').nth(2) == Some(&*wanted) && line.contains(" - overlay ");
+    let (mut seen, mut found) = (HashSet::new(), false);
+    let processes = sys::files::open("/proc", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    for_each(processes.as_fd(), |name, _| -> sys::Result<()> {
+        // A thread may have a mount namespace of its own: this one's is asked too.
+        let is_process = |name: &&str| name.parse::<u32>().is_ok() || *name == "thread-self";
+        let Some(pid) = name.to_str().ok().filter(is_process) else { return Ok(()) };
+        let Ok(namespace) = rustix::fs::readlinkat(&processes, format!("{pid}/ns/mnt"), Vec::new()) else {
+            return Ok(());
+        };
+        if !found && seen.insert(namespace) {
+            let read = sys::files::read(format!("/proc/{pid}/mountinfo"), MOUNTS_LIMIT).unwrap_or_default();
+            found = String::from_utf8_lossy(&read).lines().any(is_wanted);
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Keeps a borrowed list of descriptors readable at the call.

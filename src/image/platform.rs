@@ -33,19 +33,52 @@ impl Platform {
 
     /// How well `offered` fits a machine of this platform: nothing if it would not run, more for a closer variant.
     pub(crate) fn rank_of(&self, offered: &Platform) -> Option<u32> {
-        let (wanted, offered) = (self.normal(), offered.normal());
-        if (&wanted.os, &wanted.architecture) != (&offered.os, &offered.architecture) {
-            return None;
-        }
-        let level = |platform: &Platform| match &platform.variant {
-            // A later machine runs what was built for an earlier one.
-            Some(variant) => variant.trim_start_matches('v').split('.').next().and_then(|n| n.parse().ok()),
-            None => Some(1),
+        let (runs, offered) = (self.normal().runs(), offered.normal());
+        let place = runs.iter().position(|platform| *platform == offered)?;
+        u32::try_from(runs.len() - place).ok()
+    }
+
+    /// What a machine of this platform runs, best first: what was built for an earlier variant, then the 32-bit programs
+    /// of its processor. The same as containerd's `platforms.Only`.
+    fn runs(&self) -> Vec<Platform> {
+        let of = |architecture: &str, variant: String| Platform {
+            os: self.os.clone(),
+            architecture: architecture.to_owned(),
+            variant: Some(variant),
         };
-        match (level(&wanted), level(&offered)) {
-            (Some(wanted), Some(offered)) => (offered <= wanted).then_some(offered),
-            _ => (wanted.variant == offered.variant).then_some(0),
+        let earlier = |lowest: u32| {
+            let own = self.variant.as_deref().and_then(|variant| variant.strip_prefix('v')?.parse::<u32>().ok());
+            (lowest..own.unwrap_or(0)).rev().map(|level| of(&self.architecture, format!("v{level}")).normal())
+        };
+        let mut all = vec![self.clone()];
+        match self.architecture.as_str() {
+            "amd64" => {
+                all.extend(earlier(1));
+                all.push(Platform { architecture: "386".to_owned(), variant: None, ..self.clone() });
+            }
+            "arm" => all.extend(earlier(5)),
+            "arm64" => {
+                let variant = self.variant.as_deref().unwrap_or("v8");
+                all.extend(earlier_arm64(variant).into_iter().map(|earlier| of("arm64", earlier)));
+                let is_minor = variant.starts_with("v8.") || variant.starts_with("v9.");
+                all.extend(of("arm", if is_minor { "v8" } else { variant }.to_owned()).runs());
+            }
+            _ => {}
         }
+        all
+    }
+}
+
+/// The variants of arm64 before one, latest first: v9.x has what v8.(x+5) has.
+fn earlier_arm64(variant: &str) -> Vec<String> {
+    let (major, minor) = variant.split_once('.').unwrap_or((variant, "0"));
+    let (major, minor) = (major.strip_prefix('v').and_then(|n| n.parse::<u32>().ok()), minor.parse::<u32>().ok());
+    let (Some(major @ 8..=9), Some(minor @ 0..=99)) = (major, minor) else { return Vec::new() };
+    let spelled = |major: u32, minor: u32| if minor == 0 { format!("v{major}") } else { format!("v{major}.{minor}") };
+    let below = |major: u32, minor: u32| (0..minor).rev().map(move |minor| spelled(major, minor));
+    match major {
+        9 => below(9, minor).chain(below(8, minor + 6)).collect(),
+        _ => below(8, minor).collect(),
     }
 }
 
@@ -142,6 +175,22 @@ mod tests {
             ("linux/arm64", &["linux/arm64"], Some("linux/arm64")),
             ("linux/arm64/v8", &["linux/arm64"], Some("linux/arm64")),
             ("linux/arm64", &["linux/arm64/v9", "linux/aarch64"], Some("linux/aarch64")),
+            ("linux/arm64/v9", &["linux/arm64/v8", "linux/arm64/v8.5", "linux/arm64/v8.6"], Some("linux/arm64/v8.5")),
+            ("linux/arm64/v9.1", &["linux/arm64/v8.6", "linux/arm64/v9"], Some("linux/arm64/v9")),
+            ("linux/arm64/v8.2", &["linux/arm64", "linux/arm64/v8.1", "linux/arm64/v8.3"], Some("linux/arm64/v8.1")),
+            ("linux/arm64/v8.2", &["linux/arm64/v8.3", "linux/arm64/v9"], None),
+            ("linux/arm64", &["linux/arm/v6", "linux/arm/v7", "linux/arm/v8"], Some("linux/arm/v8")),
+            ("linux/arm64", &["linux/arm/v6", "linux/arm"], Some("linux/arm")),
+            ("linux/arm/v7", &["linux/arm/v6", "linux/arm/v5"], Some("linux/arm/v6")),
+            ("linux/arm/v6", &["linux/arm/v7", "linux/arm/v8"], None),
+            ("linux/arm/v8", &["linux/arm64", "linux/arm/v7"], Some("linux/arm/v7")),
+            ("linux/arm/v5", &["linux/arm/v6", "linux/arm"], None),
+            ("linux/amd64", &["linux/386", "linux/amd64"], Some("linux/amd64")),
+            ("linux/amd64/v3", &["linux/386", "linux/amd64/v2", "linux/amd64/v4"], Some("linux/amd64/v2")),
+            ("linux/amd64/v3", &["linux/386", "linux/amd64/v1"], Some("linux/amd64/v1")),
+            ("linux/amd64", &["linux/386", "linux/arm64"], Some("linux/386")),
+            ("linux/386", &["linux/amd64"], None),
+            ("windows/amd64", &["linux/amd64", "linux/386"], None),
             ("linux/amd64", &["unknown/unknown", "linux/amd64"], Some("linux/amd64")),
             ("linux/amd64", &["linux/amd64/v2"], None),
             ("linux/riscv64", &all, None),

@@ -4,12 +4,11 @@ use crate::image::manifest::{self, Descriptor, Document, Index, LIMIT, Manifest,
 use crate::image::progress::Progress;
 use crate::image::pull::ACCEPT;
 use crate::image::reference::Reference;
-use crate::image::store::Store;
+use crate::image::store::{BlobReader, Store};
 use crate::registry::upload::{Sent, Source};
 use crate::registry::{Client, Digest, Repository};
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Mutex;
 
@@ -190,7 +189,7 @@ impl Work<'_> {
 
 /// Tells how much was read.
 struct Counted<'a> {
-    file: File,
+    file: BlobReader<'a>,
     digest: Digest,
     progress: &'a dyn Progress,
 }

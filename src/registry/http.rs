@@ -3,7 +3,7 @@
 
 use super::proxy::Proxies;
 use super::tls::Trust;
-use super::url::Url;
+use super::url::{Url, host_of};
 use crate::sys;
 use anyhow::Context;
 use std::collections::HashMap;
@@ -142,9 +142,14 @@ impl Failure {
         Failure { passing: !lasting, error: anyhow::anyhow!("{what}: {text}") }
     }
 
-    fn of(what: &str, error: ureq::Error) -> Failure {
+    /// `host`: whose address was looked up.
+    fn of(what: &str, host: &str, error: ureq::Error) -> Failure {
         let lasting = |text: String| Failure::last(anyhow::anyhow!("{what}: {text}"));
         match error {
+            ureq::Error::Io(error) if sys::resolver::is_unknown_name(&error) => {
+                lasting(format!("no such host: {host}"))
+            }
+            ureq::Error::HostNotFound => lasting(format!("no such host: {host}")),
             ureq::Error::Io(error) => Failure::of_io(what, error),
             ureq::Error::Timeout(limit) => {
                 Failure { passing: true, error: anyhow::anyhow!("{what}: timed out ({limit})") }
@@ -152,7 +157,6 @@ impl Failure {
             ureq::Error::ConnectionFailed | ureq::Error::BodyStalled => {
                 Failure { passing: true, error: anyhow::anyhow!("{what}: connection failed") }
             }
-            ureq::Error::HostNotFound => lasting("no such host".to_owned()),
             other => lasting(lower_first(&other.to_string())),
         }
     }
@@ -223,7 +227,11 @@ impl Http {
                 agent.run(builder.header("Content-Length", length).body(body).map_err(unfit)?)
             }
         };
-        let (head, body) = answered.map_err(|error| Failure::of(&shown, error))?.into_parts();
+        let asked = || match self.proxies.proxy_for(url) {
+            Some(proxy) => format!("{} (the proxy)", host_of(authority_of(proxy))),
+            None => url.host().to_owned(),
+        };
+        let (head, body) = answered.map_err(|error| Failure::of(&shown, &asked(), error))?.into_parts();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, url: url.clone(), body })
     }
 
@@ -259,6 +267,13 @@ impl Http {
     }
 }
 
+/// Host and port of a proxy as the environment has it: with or without a scheme, a name and a password.
+fn authority_of(proxy: &str) -> &str {
+    let rest = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
+    let rest = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+    rest.rsplit_once('@').map_or(rest, |(_, authority)| authority)
+}
+
 /// Where an answer sends us, if it does and we may go.
 fn redirected(request: &Request<'_>, answer: &Answer) -> Result<Option<Url>, Failure> {
     let reads = matches!(request.method, Method::GET | Method::HEAD);
@@ -275,4 +290,21 @@ fn redirected(request: &Request<'_>, answer: &Answer) -> Result<Option<Url>, Fai
         return Err(Failure::last(error));
     }
     Ok(Some(next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_named_without_what_is_secret() {
+        for (proxy, host) in [
+            ("http://proxy.test:3128", "proxy.test"),
+            ("http://me:p@ss@proxy.test:3128/", "proxy.test"),
+            ("proxy.test", "proxy.test"),
+            ("http://[::1]:80", "::1"),
+        ] {
+            assert_eq!(host_of(authority_of(proxy)), host, "{proxy}");
+        }
+    }
 }

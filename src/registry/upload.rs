@@ -109,7 +109,7 @@ impl Upload<'_, '_> {
             201 => Ok(None),
             202 => {
                 let least = answer.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-                Ok(Some((location(&shown, &answer)?, least)))
+                Ok(Some((self.location(&shown, &answer)?, least)))
             }
             _ => Err(refused(&shown, self.endpoint, &mut answer)),
         }
@@ -191,7 +191,7 @@ impl Upload<'_, '_> {
         let mut answer = self.client.try_once(self.endpoint, self.purpose, &request)?;
         match answer.status {
             // docker's registry answers 202, some others 204.
-            201 | 202 | 204 => self::location(&shown, &answer).map_err(lasting),
+            201 | 202 | 204 => self.location(&shown, &answer).map_err(lasting),
             // The upload is not where we think, or is not known any more.
             404 | 416 => {
                 let error = refused(&shown, self.endpoint, &mut answer);
@@ -217,12 +217,22 @@ impl Upload<'_, '_> {
         if at > self.source.size {
             bail!("{shown}: the registry has {at} bytes of {}", self.source.size);
         }
-        let next = self::location(&shown, &answer).unwrap_or_else(|_| location.clone());
+        let next = self.location(&shown, &answer).unwrap_or_else(|_| location.clone());
         Ok(Place { location: next, at })
     }
-}
 
-fn location(shown: &str, answer: &Answer) -> anyhow::Result<Url> {
-    let location = answer.header("location").with_context(|| format!("{shown}: the answer names no Location"))?;
-    answer.url.join(location).with_context(|| format!("{shown}: Location"))
+    /// Where an answer says that the upload goes on. What is sent there is the blob: not in the open when the registry is
+    /// spoken to over https, unless the user does not insist on knowing who answers.
+    fn location(&self, shown: &str, answer: &Answer) -> anyhow::Result<Url> {
+        let location = answer.header("location").with_context(|| format!("{shown}: the answer names no Location"))?;
+        let next = answer.url.join(location).with_context(|| format!("{shown}: Location"))?;
+        if self.endpoint.base.secure && !next.secure && !self.endpoint.trust.anything {
+            bail!(
+                "{shown}: the registry wants the upload over http ({}), where others can read and change it; hint: who runs \
+                 it must tell it that it is reached over https (relativeurls, X-Forwarded-Proto), or --insecure",
+                next.authority
+            );
+        }
+        Ok(next)
+    }
 }

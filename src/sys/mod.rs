@@ -31,6 +31,7 @@ pub mod proc;
 pub mod procfs;
 pub mod program;
 pub mod reach;
+pub mod resolver;
 pub mod scheduling;
 pub mod seccomp;
 pub mod signalfd;

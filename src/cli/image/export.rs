@@ -7,6 +7,7 @@ use super::{Call, Ended};
 use crate::image::export::{Shape, export};
 use crate::image::reference::Reference;
 use anyhow::{Result, bail};
+use std::io::IsTerminal;
 use std::path::Path;
 
 /// The command.
@@ -32,8 +33,11 @@ fn run(call: &Call) -> Result<Ended> {
         Some("docker-archive") => Shape::DockerArchive,
         Some(other) => bail!("--as {other:?} is none of oci, oci-archive, docker-archive"),
     };
-    let (store, image) = call.image_to_read(&reference)?;
     let target = Path::new(call.given.argument(1));
+    if target == Path::new("-") && std::io::stdout().is_terminal() {
+        bail!("an archive is nothing for a terminal; hint: a file's name instead of -, or a program that reads it");
+    }
+    let (store, image) = call.image_to_read(&reference)?;
     // Events would go where the archive goes.
     let shown = Shown::new(call.quiet() || (call.json() && target == Path::new("-")), call.json());
     let exported = export(&store, &image, &reference, target, shape, &shown);

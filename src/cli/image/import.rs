@@ -8,7 +8,8 @@ use super::registry_flags::{PLATFORM, platform};
 use super::{Call, Ended};
 use crate::image::import::{Options, import};
 use crate::image::reference::Reference;
-use anyhow::Result;
+use anyhow::{Result, bail};
+use std::io::IsTerminal;
 use std::path::Path;
 
 /// The command.
@@ -31,6 +32,9 @@ fn run(call: &Call) -> Result<Ended> {
         "" => None,
         text => Some(text.parse::<Reference>()?),
     };
+    if call.given.argument(0) == "-" && std::io::stdin().is_terminal() {
+        bail!("standard input is a terminal and no archive; hint: a file's name instead of -");
+    }
     let options = Options { name, only: call.given.owned("ref"), platform: platform(&call.given)? };
     let shown = Shown::new(call.quiet(), call.json());
     let imported = import(&call.store()?, Path::new(call.given.argument(0)), &options, &shown);

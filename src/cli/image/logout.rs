@@ -1,6 +1,7 @@
 //! `ocicat-image logout`: forget the credentials of a registry.
 
 use super::super::command::Positionals;
+use super::super::output;
 use super::command::Command;
 use super::registry_flags::{REGISTRY, access};
 use super::{Call, Ended};
@@ -28,7 +29,7 @@ fn run(call: &Call) -> Result<Ended> {
         bail!("no credentials are known for {registry}");
     }
     if !call.quiet() {
-        eprintln!("the credentials of {registry} are forgotten");
+        output::note(&format!("the credentials of {registry} are forgotten\n"));
     }
     Ok(Ended::Done)
 }

@@ -2,6 +2,7 @@
 
 mod command;
 mod container_flags;
+mod interrupt;
 mod making;
 mod progress;
 mod registry_flags;
@@ -142,7 +143,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> u8 {
     match dispatch(words) {
         Ok(ended) => ended.code(),
         Err(Failed { error, code }) => {
-            eprintln!("ocicat-image: {}", output::harmless(&format!("{error:#}")));
+            output::note(&format!("ocicat-image: {}\n", output::harmless(&format!("{error:#}"))));
             code
         }
     }

@@ -94,7 +94,7 @@ fn print(call: &Call, reference: &Reference, pulled: &Pulled) -> Result<()> {
         let what = if pulled.changed { "pulled" } else { "up to date" };
         let layers = count(pulled.image.manifest.layers.len() as u64, "layer");
         let size = bytes(pulled.image.size());
-        eprintln!("{}: {what}, {layers}, {size}", reference.familiar());
+        output::note(&format!("{}: {what}, {layers}, {size}\n", reference.familiar()));
     }
     output::text(&format!("{digest}\n"))
 }

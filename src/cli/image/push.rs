@@ -60,7 +60,10 @@ fn run(call: &Call) -> Result<Ended> {
     }
     if !call.quiet() {
         let (sent, mounted, present) = (pushed.uploaded, pushed.mounted, pushed.present);
-        eprintln!("{}: pushed, {sent} blobs sent, {mounted} mounted, {present} there already", target.familiar());
+        output::note(&format!(
+            "{}: pushed, {sent} blobs sent, {mounted} mounted, {present} there already\n",
+            target.familiar()
+        ));
     }
     output::text(&format!("{digest}\n"))?;
     Ok(Ended::Done)

@@ -1,8 +1,10 @@
 //! `ocicat-image run`: from a reference to a running container, and nothing left afterwards.
 
 use super::super::command::{Flag, Positionals};
+use super::super::output;
 use super::command::Command;
 use super::container_flags::{CONTAINER, options, rootfs};
+use super::interrupt::Signals;
 use super::making::Making;
 use super::pull::{TRANSFER, wanted};
 use super::registry_flags::{PLATFORM, REGISTRY};
@@ -12,11 +14,12 @@ use crate::image::bundle::{InUse, Rootfs, remove};
 use crate::image::pull::Unpack;
 use crate::image::reference::Reference;
 use crate::image::store::Store;
-use crate::sys::{Asked, signalfd};
+use crate::sys::Asked;
 use anyhow::{Context, Result, bail};
 use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -50,7 +53,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(call: &Call) -> Result<Ended> {
     let reference: Reference = call.given.argument(0).parse()?;
-    let store = call.store()?;
+    let mut store = call.store()?;
     let rootfs = rootfs(&call.given)?;
     // A plain tree needs no unpacked layers; while they are fetched, an interrupt ends us at once.
     let unpack = if rootfs == Rootfs::Copy { Unpack::No } else { Unpack::Layers };
@@ -67,6 +70,10 @@ fn run(call: &Call) -> Result<Ended> {
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     wishes.terminal |= on_terminal && !call.given.is("no-tty") && !call.given.is("detach");
     let temporary = !call.given.is("keep") && !call.given.is("detach");
+    // Before the bundle exists: whoever interrupts us now gets the clean-up too.
+    let signals = Arc::new(Signals::block()?);
+    let asked = Arc::clone(&signals);
+    store.stop_when(move || matches!(asked.ending(), Ok(Some(_))));
     let making = Making {
         call,
         store: &store,
@@ -76,16 +83,16 @@ fn run(call: &Call) -> Result<Ended> {
         options: &wishes,
         temporary,
     };
-    // Before the bundle exists: whoever interrupts us now gets the clean-up too.
-    let signals = signalfd::block()?;
-    making.make(&image)?;
+    if let Err(error) = making.make(&image) {
+        return signals.ending()?.map_or(Err(error), |signal| Ok(Ended::Program(128 + signal)));
+    }
     let used = if call.given.is("detach") { None } else { Some(InUse::mark(&directory)?) };
     // Others may tidy up the store meanwhile: it knows the bundle and its layers.
-    let ended = store.while_unlocked(|| execute(call, &directory, &id, &signals, used.as_ref()))?;
+    let ended = store.while_unlocked(|| execute(call, &store, &directory, &id, &signals, used.as_ref()))?;
     let detached = call.given.is("detach") && matches!(ended, Ok(Ended::Program(0)));
     if detached || call.given.is("keep") {
         if !call.quiet() {
-            eprintln!("container {id}, bundle {}", directory.display());
+            output::note(&format!("container {id}, bundle {}\n", directory.display()));
         }
         return ended;
     }

@@ -1,8 +1,10 @@
 //! The runtime as `ocicat-image run` calls it: its program, its signals, and what its exit code means.
 
+use super::interrupt::Signals;
 use super::{Call, Ended};
 use crate::image::bundle::InUse;
-use crate::sys::{self, Asked, files, memory, pidfd, signalfd};
+use crate::image::store::{Store, WHILE_WAITING};
+use crate::sys::{self, Asked, files, memory, pidfd};
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -13,19 +15,19 @@ use std::process;
 /// The exit code of `run` where no program has run, as docker's and podman's.
 pub(super) const FAILED: u8 = 125;
 
-/// Signals that end who has no other wish.
-const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
-
 /// Runs the runtime and passes signals on until it has ended.
-pub(super) fn execute(call: &Call, bundle: &Path, id: &str, signals: &OwnedFd, used: Option<&InUse>) -> Result<Ended> {
+pub(super) fn execute(
+    call: &Call,
+    store: &Store,
+    bundle: &Path,
+    id: &str,
+    signals: &Signals,
+    used: Option<&InUse>,
+) -> Result<Ended> {
     let runtime = program(call)?;
     // What came while the bundle was made was meant for the container that is not there yet.
-    let mut early = Vec::new();
-    while let Some(came) = signalfd::next(signals)? {
-        if ENDING.contains(&came.signal) {
-            return Ok(Ended::Program(128 + came.signal));
-        }
-        early.push(came);
+    if let Some(signal) = signals.ending()? {
+        return Ok(Ended::Program(128 + signal));
     }
     let log = memory::file_with(c"log of the runtime", b"")?;
     fcntl_setfd(&log, FdFlags::empty()).asked(|| "fcntl F_SETFD".to_owned())?;
@@ -42,16 +44,19 @@ pub(super) fn execute(call: &Call, bundle: &Path, id: &str, signals: &OwnedFd, u
     }
     let child = command.spawn().asked(|| format!("execve {}", runtime.display()))?;
     let child = pidfd::open(child.id().try_into().context("pid of the runtime")?)?;
-    for came in early.into_iter().filter(|came| !came.from_kernel) {
+    for came in signals.early().into_iter().filter(|came| !came.from_kernel) {
         ignore_ended(pidfd::send_signal(&child, came.signal))?;
     }
     loop {
         let mut events = [PollFd::new(&child, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-        match poll(&mut events, None) {
+        // While the program runs nobody waits for us: what was pulled for it reaches the disk.
+        let until = store.durable_in().and_then(|time| time.try_into().ok());
+        match poll(&mut events, until.as_ref()) {
+            Ok(0) => drop(store.make_durable_if_cheap(WHILE_WAITING)),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno).asked(|| "poll".to_owned()).map_err(Into::into),
         }
-        while let Some(came) = signalfd::next(signals)? {
+        while let Some(came) = signals.next()? {
             // What a key on the terminal sends, the runtime got itself.
             if !came.from_kernel {
                 ignore_ended(pidfd::send_signal(&child, came.signal))?;

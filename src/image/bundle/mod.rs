@@ -23,7 +23,7 @@ use crate::config::{Config, IdMapping, Mount};
 use crate::host::Host;
 use crate::image::configuration::ImageConfiguration;
 use crate::image::digest::{Digest, chain_ids};
-use crate::image::store::{BundleUse, LayerDirectory, Store};
+use crate::image::store::{LayerDirectory, Store};
 use crate::image::unpack::Stack;
 use crate::image::{copy, copy_tree, overlay, remove};
 use crate::sys::{self, Asked};
@@ -197,8 +197,7 @@ fn fill(store: &Store, request: &Request<'_>, directory: &Path, bundle: &OwnedFd
         temporary: request.temporary,
         user_namespace: options.user_namespace.clone(),
     };
-    let (path, manifest, chain_ids) = (directory.to_owned(), record.manifest.clone(), record.chain_ids.clone());
-    store.note_bundle(&BundleUse { path, manifest, chain_ids })?;
+    store.note_bundle(&record.in_store(directory))?;
     record.write(bundle)?;
     rootfs::make(bundle, "rootfs")?;
     let content = match request.tree {
@@ -232,7 +231,7 @@ fn lay_or_copy(
     record: &mut Record,
 ) -> Result<Vec<OwnedFd>> {
     let layers = rootfs::open_layers(request.layers)?;
-    if record.rootfs == Rootfs::Overlay && !lay(bundle, directory, record, &layers)? {
+    if record.rootfs == Rootfs::Overlay && !lay(store, bundle, directory, record, &layers)? {
         record.rootfs = Rootfs::Copy;
         record.write(bundle)?;
     }
@@ -243,9 +242,12 @@ fn lay_or_copy(
 }
 
 /// Mounts the overlay; false where this kernel or this user cannot, and nothing of it is left.
-fn lay(bundle: &OwnedFd, directory: &Path, record: &Record, layers: &[OwnedFd]) -> Result<bool> {
+fn lay(store: &Store, bundle: &OwnedFd, directory: &Path, record: &Record, layers: &[OwnedFd]) -> Result<bool> {
     rootfs::make_writable(bundle, record, layers)?;
-    let Err(error) = rootfs::mount(bundle, directory, record, layers) else { return Ok(true) };
+    let Err(error) = rootfs::mount(bundle, directory, record, layers) else {
+        store.note_mount(record.in_store(directory), rootfs::open(bundle, "rootfs")?.as_fd())?;
+        return Ok(true);
+    };
     let refused = [libc::EPERM, libc::ENODEV, libc::EINVAL, libc::EOPNOTSUPP];
     if !sys::errno_of(&error).is_some_and(|errno| refused.contains(&errno.0)) {
         return Err(error);
@@ -351,7 +353,10 @@ pub fn mount(store: &Store, directory: &Path) -> Result<()> {
         return Ok(());
     }
     let bundle = sys::files::open(&directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    rootfs::mount(&bundle, &directory, &record, &rootfs::open_layers(&record.layers(store)?)?)
+    // It may have been moved.
+    store.note_bundle(&record.in_store(&directory))?;
+    rootfs::mount(&bundle, &directory, &record, &rootfs::open_layers(&record.layers(store)?)?)?;
+    store.note_mount(record.in_store(&directory), rootfs::open(&bundle, "rootfs")?.as_fd())
 }
 
 /// Unmounts the overlay root filesystem; the writable layer stays.

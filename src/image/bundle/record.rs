@@ -6,7 +6,7 @@ use crate::image::digest::Digest;
 use crate::image::manifest::Descriptor;
 use crate::image::progress::Quiet;
 use crate::image::pull::Image;
-use crate::image::store::{LayerDirectory, Store};
+use crate::image::store::{BundleUse, LayerDirectory, Store};
 use crate::image::{layers, rootless};
 use crate::sys;
 use anyhow::{Context, Result, bail};
@@ -65,6 +65,16 @@ impl Record {
         let image = Image::read(store, &Descriptor::new("", self.manifest.clone(), 0))?;
         layers::prepare(store, &image.layers(), &absent, &layers::Options::default(), &Quiet)
             .with_context(|| self.reference.clone())
+    }
+
+    /// What the store is told of the bundle.
+    pub(super) fn in_store(&self, directory: &Path) -> BundleUse {
+        BundleUse {
+            path: directory.to_owned(),
+            manifest: self.manifest.clone(),
+            chain_ids: self.chain_ids.clone(),
+            mount: None,
+        }
     }
 
     pub(super) fn write(&self, bundle: &OwnedFd) -> Result<()> {

@@ -164,3 +164,41 @@ fn a_temporary_bundle_is_not_synced_when_it_is_unmounted() {
         when_not_busy(|| remove(&place.store, &bundle));
     }
 }
+
+#[test]
+fn a_copy_that_is_interrupted_leaves_nothing() {
+    let Some(mut place) = place() else { return };
+    let options = Options::default();
+    let manifest = Digest::of(b"manifest");
+    for stops_after in [0, 3] {
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        place.store.stop_when(move || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= stops_after);
+        let directory = place.directory.path().join("b");
+        let error = create(&place.store, &place.request(&directory, Rootfs::Copy, &options, &manifest)).unwrap_err();
+        assert!(format!("{error:#}").ends_with("interrupted"), "{error:#}");
+        assert!(!directory.exists(), "after {stops_after} entries");
+    }
+}
+
+/// `mv`: the record names a place where nothing is any more, and gc took the layers from under the mount.
+#[test]
+fn a_bundle_that_was_moved_keeps_its_layers_while_it_is_mounted() {
+    let Some(place) = place() else { return };
+    let (options, manifest) = (Options::default(), Digest::of(b"m"));
+    let (first, second) = (place.directory.path().join("first"), place.directory.path().join("second"));
+    create(&place.store, &place.request(&first, Rootfs::Overlay, &options, &manifest)).unwrap();
+    std::fs::rename(&first, &second).unwrap();
+    assert_eq!(place.store.gc().unwrap().layers, 0);
+    assert!(second.join("rootfs/d/b").exists());
+    // Mounted anew, it is known at its new place, mounted or not.
+    when_not_busy(|| unmount(&second));
+    mount(&place.store, &second).unwrap();
+    when_not_busy(|| unmount(&second));
+    assert!(place.store.bundles().unwrap().iter().map(|bundle| &bundle.path).eq([&second]));
+    assert_eq!(place.store.gc().unwrap().layers, 0);
+    // What is moved when nothing is mounted cannot be told from what was removed.
+    std::fs::rename(&second, &first).unwrap();
+    assert_eq!(place.store.gc().unwrap().layers, 3);
+    assert_eq!(place.store.bundles().unwrap(), []);
+    when_not_busy(|| remove(&place.store, &first));
+}

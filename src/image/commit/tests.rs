@@ -105,6 +105,11 @@ fn change(root: &Path) {
     .unwrap();
     rustix::fs::mknodat(&fd, "new/pipe", FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     rustix::fs::setxattr(root.join("new/one"), "user.note", b"kept", XattrFlags::empty()).unwrap();
+    // A new name of a file that is as it was, and the attributes of the root itself.
+    std::fs::hard_link(root.join("etc/passwd"), root.join("z-passwd")).unwrap();
+    std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o1711)).unwrap();
+    rustix::fs::setxattr(root, "user.note", b"of the root", XattrFlags::empty()).unwrap();
+    std::os::unix::fs::chown(root, Some(5), Some(6)).unwrap();
     let sparse = std::fs::OpenOptions::new().write(true).create_new(true).open(root.join("new/sparse")).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&sparse, b"end", 1 << 22).unwrap();
 }
@@ -181,6 +186,71 @@ fn peers_read(place: &Place, name: &str) {
         let ours = unpacked(place, name);
         let theirs = listing(&[sys_open(&bundle.join("rootfs"))]);
         assert_eq!(theirs[1..].join("\n"), ours[1..].join("\n"), "umoci");
+    }
+}
+
+/// The names in the top layer of an image, as a tool reads them that has only this layer.
+fn top_layer(place: &Place, reference: &str) -> String {
+    let descriptor = place.store.resolve(reference).unwrap().unwrap();
+    let bytes = place.store.read_blob(&descriptor.digest, 1 << 20).unwrap();
+    let Document::Manifest(manifest) = manifest::parse(&bytes, None).unwrap() else { panic!("no manifest") };
+    let blob = place.store.open_blob(&manifest.layers.last().unwrap().digest).unwrap();
+    let tar = std::io::BufReader::new(flate2::read::GzDecoder::new(blob));
+    let mut reader = crate::image::tar::Reader::new(tar, 1 << 20);
+    let (mut entry, mut lines) = (crate::image::tar::Entry::default(), Vec::new());
+    while reader.next(&mut entry).unwrap() {
+        let link = if entry.link.is_empty() { String::new() } else { format!(" = {}", entry.link.escape_ascii()) };
+        lines.push(format!("{:o} {}{link}", entry.mode, entry.path.escape_ascii()));
+    }
+    lines.join(", ")
+}
+
+#[test]
+fn a_layer_stands_alone() {
+    let Some(place) = place() else { return };
+    for (name, act, layer) in [
+        (
+            "a file changed in a directory that is as it was",
+            (&|root: &Path| write(&root.join("d/a"), "changed")) as &dyn Fn(&Path),
+            "755 d, 644 d/a",
+        ),
+        (
+            "a name taken away there",
+            &|root| {
+                let times = crate::image::copy::times_of(&rustix::fs::stat(root.join("d")).unwrap());
+                std::fs::remove_file(root.join("d/a")).unwrap();
+                rustix::fs::utimensat(rustix::fs::CWD, root.join("d"), &times, rustix::fs::AtFlags::empty()).unwrap();
+            },
+            "755 d, 600 d/.wh.a",
+        ),
+        (
+            "a hard link to a file that is as it was",
+            &|root| std::fs::hard_link(root.join("d/a"), root.join("z")).unwrap(),
+            "755 d, 644 d/a, 644 z = d/a",
+        ),
+        (
+            "the mode of the root",
+            &|root| std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o700)).unwrap(),
+            "700 .",
+        ),
+    ] {
+        let bundle = place.directory.path().join("b");
+        let request = Request {
+            directory: &bundle,
+            reference: "base:1",
+            manifest: &place.manifest,
+            image: &place.image,
+            layers: &place.layers,
+            tree: None,
+            temporary: false,
+            rootfs: Rootfs::Copy,
+            options: &Wishes::default(),
+        };
+        create(&place.store, &request).unwrap();
+        act(&bundle.join("rootfs"));
+        commit(&place.store, &bundle, "alone:1", &Options::default()).unwrap();
+        assert_eq!(top_layer(&place, "alone:1"), layer, "{name}");
+        when_not_busy(|| remove(&place.store, &bundle));
     }
 }
 

@@ -7,7 +7,7 @@ use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 impl Store {
@@ -23,16 +23,17 @@ impl Store {
     }
 
     /// Opens a blob for reading.
-    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+    pub fn open_blob(&self, digest: &Digest) -> Result<BlobReader<'_>> {
         let path = blob_path(digest);
         let file = sys::files::open_at(self.root(), &path, OFlags::RDONLY | OFlags::NOFOLLOW)
             .with_context(|| format!("blob {digest}"))?;
-        Ok(File::from(file))
+        Ok(BlobReader { file: File::from(file), store: self })
     }
 
     /// Reads a small blob (a manifest or config) of at most `limit` bytes and verifies it against its digest.
     pub fn read_blob(&self, digest: &Digest, limit: usize) -> Result<Vec<u8>> {
-        let bytes = sys::files::read_fd(self.open_blob(digest)?, limit).with_context(|| format!("blob {digest}"))?;
+        let bytes =
+            sys::files::read_fd(self.open_blob(digest)?.file, limit).with_context(|| format!("blob {digest}"))?;
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&bytes);
         let found = hasher.finish();
@@ -65,6 +66,26 @@ impl Store {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Ok(Err(errno).asked(|| format!("unlink blob {digest}"))?),
         }
+    }
+}
+
+/// A blob that is being read; it ends early with an error when the store's work is to stop.
+#[derive(Debug)]
+pub struct BlobReader<'a> {
+    file: File,
+    store: &'a Store,
+}
+
+impl Read for BlobReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.store.go_on().map_err(std::io::Error::other)?;
+        self.file.read(buffer)
+    }
+}
+
+impl Seek for BlobReader<'_> {
+    fn seek(&mut self, position: SeekFrom) -> std::io::Result<u64> {
+        self.file.seek(position)
     }
 }
 
@@ -120,6 +141,7 @@ impl<'a> BlobWriter<'a> {
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        self.store.go_on()?;
         let after = self.written + bytes.len() as u64;
         if let Some(size) = self.size
             && after > size

@@ -132,7 +132,12 @@ impl Store {
     /// All blobs of the store.
     pub fn blobs(&self) -> Result<Vec<Digest>> {
         let mut digests = Vec::new();
-        for algorithm in self.names("blobs")? {
+        let algorithms = match self.names("blobs") {
+            // A store that is being made.
+            Err(error) if sys::errno_of(&error) == Some(sys::Errno(libc::ENOENT)) => Vec::new(),
+            other => other?,
+        };
+        for algorithm in algorithms {
             for hex in self.names(&format!("blobs/{algorithm}"))? {
                 // What is no digest is not ours, and stays.
                 digests.extend(format!("{algorithm}:{hex}").parse::<Digest>());

@@ -3,9 +3,10 @@
 use super::{Store, lock};
 use crate::config::json;
 use crate::image::manifest::{Descriptor, Index, media};
+use crate::image::remove;
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use std::os::fd::BorrowedFd;
 
 /// The annotation that carries the name (image-spec annotations.md).
@@ -44,7 +45,7 @@ impl Store {
 
     /// All names, in the order they were given.
     pub fn list(&self) -> Result<Vec<Tag>> {
-        let index = read_index(self.root())?;
+        let index = self.index()?;
         let named = index.manifests.into_iter().filter_map(|mut descriptor| {
             let annotations = descriptor.annotations.as_mut()?;
             let reference = annotations.remove(REF_NAME)?;
@@ -67,7 +68,11 @@ impl Store {
 
     /// Every descriptor of index.json, named or not.
     pub(super) fn roots(&self) -> Result<Vec<Descriptor>> {
-        Ok(read_index(self.root())?.manifests)
+        Ok(self.index()?.manifests)
+    }
+
+    fn index(&self) -> Result<Index> {
+        read_index(self.root()).with_context(|| format!("store {}", self.path().display()))
     }
 
     fn change_index(&self, change: impl FnOnce(&mut Vec<Descriptor>)) -> Result<()> {
@@ -83,9 +88,31 @@ fn name_of(descriptor: &Descriptor) -> Option<&str> {
 }
 
 fn read_index(root: BorrowedFd<'_>) -> Result<Index> {
-    let file = sys::files::open_at(root, "index.json", OFlags::RDONLY | OFlags::NOFOLLOW)?;
+    let file = match sys::files::open_at(root, "index.json", OFlags::RDONLY | OFlags::NOFOLLOW) {
+        Err(error) if error.errno.0 == libc::ENOENT && is_being_made(root)? => return Ok(empty()),
+        other => other?,
+    };
     let bytes = sys::files::read_fd(file, INDEX_LIMIT).context("index.json")?;
     json::parse(&bytes).context("index.json")
+}
+
+fn empty() -> Index {
+    Index { schema_version: 2, media_type: Some(media::INDEX.to_owned()), manifests: Vec::new(), annotations: None }
+}
+
+/// True of a directory in which somebody makes a store just now, or was killed at it: `index.json` comes last. Any other
+/// directory is none.
+fn is_being_made(root: BorrowedFd<'_>) -> Result<bool> {
+    if rustix::fs::accessat(root, "ocicat", Access::EXISTS, AtFlags::empty()).is_ok() {
+        return Ok(true);
+    }
+    let mut is_empty = true;
+    remove::for_each(root, |name, _| -> sys::Result<()> {
+        // The first directory that a store gets.
+        is_empty &= name == c"blobs";
+        Ok(())
+    })?;
+    Ok(is_empty)
 }
 
 /// A new index.json is on the disk before it has the name: names are few, and lost ones nobody can compute again.
@@ -107,8 +134,7 @@ pub(super) fn initialise(root: BorrowedFd<'_>) -> Result<()> {
         sys::files::replace_at(root, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
     }
     if sys::files::open_at(root, "index.json", OFlags::PATH | OFlags::NOFOLLOW).is_err() {
-        let media_type = Some(media::INDEX.to_owned());
-        replace_index(root, &Index { schema_version: 2, media_type, manifests: Vec::new(), annotations: None })?;
+        replace_index(root, &empty())?;
     }
     Ok(())
 }

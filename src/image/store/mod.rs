@@ -10,12 +10,13 @@
 //!     tmp/                     what is being made; everything here is garbage when nobody holds `lock`
 //!     layers/HEX/              the unpacked layer of that chain id: `tree`, and `record.json`
 //!     bundles/HEX              which bundle (its path) uses which layers
-//!     unsynced/BOOT/KIND-HEX   published in that boot and not yet known to be on the disk
+//!     unsynced/BOOT/KIND-HEX   published in that boot and not yet known to be on the disk; unsynced.lock
 //! ```
 //!
 //! Everything is made under `tmp/` and published by one rename. Data is not synced at each publishing: that costs more
 //! than the download. Instead a mark in `unsynced/` goes before the rename, and whoever opens the store after a
-//! reboot verifies what is still marked. A blob or layer that claims to be whole is whole, after any kill or crash.
+//! reboot verifies what is still marked; a later command takes the marks away when syncing costs nothing any more.
+//! A blob or layer that claims to be whole is whole, after any kill or crash.
 
 mod blob;
 mod bundles;
@@ -25,16 +26,17 @@ mod layer;
 mod ledger;
 mod lock;
 
-pub use blob::BlobWriter;
+pub use blob::{BlobReader, BlobWriter};
 pub use bundles::BundleUse;
 pub use garbage::{Collected, Problem};
 pub use index::Tag;
 pub use layer::{LayerDirectory, LayerDraft, LayerRecord};
+pub use ledger::WHILE_WAITING;
 pub(crate) use lock::Held;
 
 use crate::image::digest::Digest;
 use crate::sys::{self, Asked};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -49,6 +51,17 @@ pub struct Store {
     lock: OwnedFd,
     sequence: AtomicU64,
     boot: String,
+    stop: Stop,
+}
+
+/// Tells whether long work is to end.
+#[derive(Default)]
+struct Stop(Option<Box<dyn Fn() -> bool + Send + Sync>>);
+
+impl std::fmt::Debug for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "asks" } else { "never" })
+    }
 }
 
 /// Directories that a store has, in the order they are made.
@@ -69,6 +82,8 @@ impl Store {
         let path = sys::files::absolute(path).with_context(|| format!("store {}", path.display()))?;
         let store = Store::open_absolute(&path).with_context(|| format!("store {}", path.display()))?;
         store.verify_unsynced()?;
+        // Marks that stay cost only the next boot.
+        let _ = store.make_durable_if_cheap(ledger::ON_THE_WAY);
         Ok(store)
     }
 
@@ -114,7 +129,20 @@ impl Store {
     fn locked(path: &Path, root: OwnedFd, lock: OwnedFd) -> Result<Store> {
         lock::shared(&lock)?;
         let boot = sys::files::read_text("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
-        Ok(Store { path: path.to_owned(), root, lock, sequence: AtomicU64::new(0), boot })
+        Ok(Store { path: path.to_owned(), root, lock, sequence: AtomicU64::new(0), boot, stop: Stop::default() })
+    }
+
+    /// From now on, when `stop` says so, what reads or writes blobs or copies trees ends with an error.
+    pub fn stop_when(&mut self, stop: impl Fn() -> bool + Send + Sync + 'static) {
+        self.stop = Stop(Some(Box::new(stop)));
+    }
+
+    /// An error when the work is to end.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        match &self.stop.0 {
+            Some(stop) if stop() => bail!("interrupted"),
+            _ => Ok(()),
+        }
     }
 
     /// Where the store is: an absolute path.

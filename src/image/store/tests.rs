@@ -53,6 +53,7 @@ fn gc_keeps_what_names_and_bundles_need() {
             path: place.path().to_owned(),
             manifest: two.digest.clone(),
             chain_ids: vec![Digest::of(b"two")],
+            mount: None,
         })
         .unwrap();
     for layer in [b"one", b"two", b"ten"] {
@@ -106,9 +107,42 @@ fn what_another_boot_left_unsynced_is_verified() {
 fn a_synced_store_has_no_marks() {
     let (_place, store) = store();
     store.put(b"x").unwrap();
+    assert!(store.durable_in().is_some());
     store.make_durable().unwrap();
-    let marks = store.names(&format!("ocicat/unsynced/{}", store.boot)).unwrap();
-    assert!(marks.is_empty(), "{marks:?}");
+    assert_eq!(store.names("ocicat/unsynced").unwrap(), Vec::<String>::new());
+    assert!(store.durable_in().is_none());
+    // And what comes afterwards is marked again.
+    store.put(b"y").unwrap();
+    assert_eq!(store.names(&format!("ocicat/unsynced/{}", store.boot)).unwrap().len(), 1);
+}
+
+/// A reboot, a clean one too, took every layer that no `gc` had synced.
+#[test]
+fn marks_go_with_a_later_command_and_not_with_the_next_one() {
+    let (place, store) = store();
+    let path = place.path().join("a/b");
+    let layer = Digest::of(b"layer");
+    let record = LayerRecord { diff_id: layer.clone(), entries: 0, bytes: 0 };
+    store.layer_draft().unwrap().publish(&layer, &record).unwrap();
+    let boot = store.boot.clone();
+    drop(store);
+    let ledger = path.join("ocicat/unsynced");
+    let marked = || std::fs::read_dir(&ledger).unwrap().count();
+    let mut store = Store::open(&path).unwrap();
+    store.make_durable_if(|| true).unwrap();
+    assert_eq!(marked(), 1, "a mark of this minute");
+    // What a killed command had put away is no other boot's.
+    std::fs::rename(ledger.join(&boot), ledger.join(format!("{boot}.0"))).unwrap();
+    drop(store);
+    store = Store::open(&path).unwrap();
+    assert_eq!(marked(), 1);
+    let time = std::time::SystemTime::now() - std::time::Duration::from_secs(90);
+    std::fs::File::open(ledger.join(format!("{boot}.0"))).unwrap().set_modified(time).unwrap();
+    store.make_durable_if(|| false).unwrap();
+    assert_eq!(marked(), 1, "the disk is busy");
+    store.make_durable_if(|| true).unwrap();
+    assert_eq!(marked(), 0);
+    assert!(store.layer(&layer).is_some());
 }
 
 #[test]
@@ -182,5 +216,45 @@ fn a_store_whose_maker_was_killed_is_completed() {
         let store = Store::open(&path).unwrap();
         store.tag("x:1", &image(&store, b"one")).unwrap();
         assert_eq!(store.list().unwrap().len(), 1, "{last:?}");
+    }
+}
+
+/// Who waits for the end of a long work may tell it to stop: nothing is read, written or copied from then on.
+#[test]
+fn what_is_to_stop_reads_and_writes_no_more() {
+    let (_place, mut store) = store();
+    let digest = store.put(b"here").unwrap();
+    store.stop_when(|| true);
+    let mut bytes = Vec::new();
+    let read = std::io::Read::read_to_end(&mut store.open_blob(&digest).unwrap(), &mut bytes);
+    assert_eq!((read.unwrap_err().to_string().as_str(), bytes.len()), ("interrupted", 0));
+    assert_eq!(store.put(b"more").unwrap_err().to_string(), "interrupted");
+    assert_eq!(store.names("ocicat/tmp").unwrap(), Vec::<String>::new());
+    // Documents are small: with them an error can still be told.
+    assert_eq!(store.read_blob(&digest, 10).unwrap(), b"here");
+}
+
+#[test]
+fn a_store_that_is_being_made_has_no_images_yet_and_another_directory_is_none() {
+    for (made, is_store) in [
+        (&[][..], true),
+        (&["blobs"], true),
+        (&["blobs", "blobs/sha256", "ocicat"], true),
+        (&DIRECTORIES, true),
+        (&["blobs", "home"], false),
+        (&["home"], false),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        for name in made {
+            std::fs::create_dir(place.path().join(name)).unwrap();
+        }
+        let store = Store::open_to_read(place.path()).unwrap().unwrap();
+        let (listed, checked) = (store.list(), store.check());
+        assert_eq!((listed.is_ok(), checked.is_ok()), (is_store, is_store), "{made:?}: {listed:?} {checked:?}");
+        if !is_store {
+            let said = format!("{:#}", listed.unwrap_err());
+            let path = place.path().display();
+            assert_eq!(said, format!("store {path}: open index.json: no such file or directory (ENOENT)"), "{made:?}");
+        }
     }
 }
