@@ -99,6 +99,12 @@ impl Made {
         Ok(())
     }
 
+    /// OOM kills that the cgroup has counted before the container is in it: only one that was there already can have any.
+    pub fn oom_kills_before(&self) -> u64 {
+        let new = |hierarchy: &Hierarchy| self.started || self.made.contains(&hierarchy.directory);
+        if self.paths.memory().is_none_or(new) { 0 } else { self.paths.oom_kills() }
+    }
+
     /// The directories that really exist: none where an unprivileged caller may not make any and nothing was asked for.
     pub fn paths(&self) -> &Paths {
         &self.paths

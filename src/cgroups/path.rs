@@ -97,6 +97,11 @@ impl Paths {
         all
     }
 
+    /// The directory that limits and counts memory.
+    pub(super) fn memory(&self) -> Option<&Hierarchy> {
+        self.v1("memory").or(self.unified())
+    }
+
     /// The version 1 directory that has `controller`.
     pub fn v1(&self, controller: &str) -> Option<&Hierarchy> {
         self.hierarchies.iter().find(|h| h.has(controller))

@@ -85,12 +85,18 @@ impl Paths {
 
     /// The same, `None` when it cannot be told (version 1: Linux 4.13).
     pub(super) fn oom_killed(&self) -> Option<u64> {
-        let file = match (self.v1("memory"), self.unified()) {
-            (Some(memory), _) => memory.directory.join("memory.oom_control"),
-            (None, Some(unified)) => unified.directory.join("memory.events"),
-            (None, None) => return None,
-        };
-        value_of(&files::read_text(file).ok()?, "oom_kill")
+        let memory = self.memory()?;
+        let file = if memory.is_unified() { "memory.events" } else { "memory.oom_control" };
+        value_of(&files::read_text(memory.directory.join(file)).ok()?, "oom_kill")
+    }
+
+    /// The most memory that the cgroup may use, in bytes; `None` without a limit of its own.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let memory = self.memory()?;
+        let file = if memory.is_unified() { "memory.max" } else { "memory.limit_in_bytes" };
+        let limit = files::read_text(memory.directory.join(file)).ok()?.trim().parse().ok()?;
+        // Version 1 says that there is none by the largest number of pages.
+        (limit < i64::MAX as u64 & !0xffff).then_some(limit)
     }
 
     /// The directory whose list of processes is the best.

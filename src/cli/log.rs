@@ -4,6 +4,7 @@
 //! written, unless `--debug` asks for more. Standard error gets the same text, because it is all that some callers see.
 
 use super::globals::{Format, Globals};
+use crate::container::Notice;
 use crate::sys::{self, Asked, clock, files};
 use anyhow::Context;
 use rustix::fs::{Mode, OFlags};
@@ -35,6 +36,14 @@ pub(super) fn failure(globals: &Globals, error: &anyhow::Error) {
 pub(super) fn warnings(globals: &Globals, messages: &[String]) {
     for message in messages {
         more(globals, "warning", message);
+    }
+}
+
+/// Tells one of these; what has ended the program goes to standard error where there is no log: nobody else would learn it.
+pub(super) fn notice(globals: &Globals, notice: Notice<'_>) {
+    match notice {
+        Notice::End(message) if globals.log.is_none() => to_stderr(&format!("ocicat: {}\n", one_line(message))),
+        Notice::End(message) | Notice::Warning(message) => more(globals, "warning", message),
     }
 }
 

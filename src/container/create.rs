@@ -48,6 +48,8 @@ pub(super) struct Made {
     pub(super) terminal: Option<OwnedFd>,
     /// What could not be granted.
     pub(super) warnings: Vec<String>,
+    /// OOM kills that its cgroup had counted before it.
+    pub(super) oom_kills_before: u64,
 }
 
 /// A bundle that was read and checked, and what is to be done with it.
@@ -112,7 +114,7 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
         no_new_keyring: request.no_new_keyring,
         ..first_record(&config, &id, bundle, &runtime.host, plan.cgroups.paths())?
     };
-    let hooks_begun = Cell::new(false);
+    let (hooks_begun, oom_kills_before) = (Cell::new(false), Cell::new(0));
     let attempt = Attempt {
         request,
         progress: &runtime.progress,
@@ -122,12 +124,14 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
         directory: &directory,
         raw: &raw,
         hooks_begun: &hooks_begun,
+        oom_kills_before: &oom_kills_before,
     };
     match bring_up(&attempt, &record, &mut undo) {
         Ok((record, spawned, terminal)) => {
             undo.keep();
             let warnings = warnings::of_container(&plan, &config);
-            Ok(Made { directory, record, config, spawned, terminal, warnings })
+            let oom_kills_before = oom_kills_before.get();
+            Ok(Made { directory, record, config, spawned, terminal, warnings, oom_kills_before })
         }
         Err(error) => {
             drop(undo);
@@ -210,6 +214,7 @@ struct Attempt<'a> {
     directory: &'a Directory,
     raw: &'a [u8],
     hooks_begun: &'a Cell<bool>,
+    oom_kills_before: &'a Cell<u64>,
 }
 
 type Up = (Record, spawn::Spawned, Option<OwnedFd>);
@@ -226,6 +231,7 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
     let cgroup = attempt.plan.cgroups.make(&|path| sharing::owner_of(directory, path))?;
     // Not before: whoever is in a cgroup that was refused is somebody else's.
     undo.push("cgroups", move || drop(paths.remove_by_force()));
+    attempt.oom_kills_before.set(cgroup.oom_kills_before());
     attempt.progress.done(|| "record written, cgroups and limits made".to_owned());
     let base = status::state(first, Status::Created);
     let state = move |pid: i32| serde_json::to_string(&status::State { pid, ..base.clone() }).unwrap_or_default();
