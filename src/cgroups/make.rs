@@ -33,25 +33,41 @@ pub struct Made {
     started: bool,
 }
 
+/// Why a cgroup could not be made.
+#[derive(Debug)]
+pub struct NotMade {
+    /// The first thing that failed.
+    pub error: anyhow::Error,
+    /// What could not be taken back then, and why.
+    pub left: Option<(Paths, anyhow::Error)>,
+}
+
 impl Made {
-    pub(super) fn new(plan: &Plan, owner: &Owner<'_>) -> Result<Made> {
+    pub(super) fn new(plan: &Plan, owner: &Owner<'_>) -> std::result::Result<Made, NotMade> {
         // The stand-in counts as one.
         let full = if plan.unit.is_some() { ["0", "1"] } else { ["0", "0"] };
         let enter_by_file = plan.sheet.writes.iter().any(|w| w.file == "pids.max" && full.contains(&w.value.as_str()));
         let mut made =
             Made { paths: plan.paths.clone(), made: Vec::new(), enter_by_file, stand_in: None, started: false };
-        match made.carry_out(plan, owner) {
-            Ok(()) => Ok(made),
-            Err(error) if plan.optional && refused(&error) => {
-                made.take_back()?;
+        let Err(error) = made.carry_out(plan, owner) else { return Ok(made) };
+        match made.take_back() {
+            Ok(()) if plan.optional && refused(&error) => {
                 made.paths.hierarchies.clear();
                 Ok(made)
             }
-            Err(error) => {
-                made.take_back()?;
-                Err(error)
-            }
+            Ok(()) => Err(NotMade { error, left: None }),
+            Err(why) => Err(NotMade { error, left: Some((made.left(), why)) }),
         }
+    }
+
+    /// The part of the paths that is there because of us.
+    fn left(mut self) -> Paths {
+        if !self.started {
+            self.paths.scope = None;
+            self.paths.hierarchies.retain(|hierarchy| self.made.contains(&hierarchy.directory));
+        }
+        self.paths.parents.retain(|parent| self.made.contains(parent));
+        self.paths
     }
 
     fn carry_out(&mut self, plan: &Plan, owner: &Owner<'_>) -> Result<()> {
@@ -141,16 +157,21 @@ impl Made {
 
     fn take_back(&mut self) -> Result<()> {
         self.dismiss();
-        if let Some(unit) = self.paths.scope.as_ref().filter(|_| self.started) {
-            scope::stop(self.paths.bus, unit)?;
-        }
+        let mut outcome = match self.paths.scope.as_ref().filter(|_| self.started) {
+            Some(unit) => scope::stop(self.paths.bus, unit),
+            None => Ok(()),
+        };
         let leaf = |path: &PathBuf| self.paths.hierarchies.iter().any(|h| h.directory == *path);
         for path in self.made.iter().rev() {
             // A parent may have got another child meanwhile.
-            if leaf(path) { remove_tree(path)? } else { drop(cgroupfs::remove(path)) }
+            if leaf(path) {
+                // One that cannot be removed does not keep the others.
+                outcome = outcome.and(remove_tree(path));
+            } else {
+                drop(cgroupfs::remove(path));
+            }
         }
-        self.made.clear();
-        Ok(())
+        outcome
     }
 }
 

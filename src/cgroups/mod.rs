@@ -41,7 +41,7 @@ mod tests_elsewhere;
 #[cfg(test)]
 mod tests_made;
 
-pub use make::{Made, Owner};
+pub use make::{Made, NotMade, Owner};
 pub use oom::{Heard, OomWatch};
 pub use path::{Driver, Hierarchy, OwnCgroups, Paths};
 pub use plan::{Plan, Request, plan};

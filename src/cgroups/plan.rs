@@ -1,7 +1,7 @@
 //! What config.json asks of the cgroup, as directories to make and values to write.
 
 use super::devices::Rules;
-use super::make::{self, Made, Owner};
+use super::make::{self, Made, NotMade, Owner};
 use super::path::{self, Driver, Hierarchy, OwnCgroups, Paths};
 use super::resctrl::{self, Rdt};
 use super::resources;
@@ -179,7 +179,7 @@ impl Plan {
     ///
     /// # Errors
     /// What was made is taken back, and nothing else.
-    pub fn make(&self, owner: &Owner<'_>) -> Result<Made> {
+    pub fn make(&self, owner: &Owner<'_>) -> std::result::Result<Made, NotMade> {
         Made::new(self, owner)
     }
 }

@@ -106,8 +106,7 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
         process::sysctl::check_joined(linux).map_err(locate)?;
     }
     let directory = store::claim(&runtime.root, &id)?;
-    let mut undo = Undo::default();
-    undo.push("state", || drop(directory.remove()));
+    let mut undo = Undo::new(|| drop(directory.remove()));
     runtime.progress.done(|| format!("{} claimed", runtime.root.join(id.as_str()).display()));
     plan.cgroups.survey().map_err(locate)?;
     let record = Record {
@@ -134,11 +133,11 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
             Ok(Made { directory, record, config, spawned, terminal, warnings, oom_kills_before })
         }
         Err(error) => {
-            drop(undo);
+            let error = undo.because_of(locate(error));
             if hooks_begun.get() {
                 poststop::run(&config, &status::state(&record, Status::Stopped));
             }
-            Err(locate(error))
+            Err(error)
         }
     }
 }
@@ -227,10 +226,7 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
         directory.write_new(store::SECCOMP, &filter.to_bytes())?;
     }
     let console = attempt.request.console_socket.as_deref().map(console_socket::connect).transpose()?;
-    let paths = attempt.plan.cgroups.paths().clone();
-    let cgroup = attempt.plan.cgroups.make(&|path| sharing::owner_of(directory, path))?;
-    // Not before: whoever is in a cgroup that was refused is somebody else's.
-    undo.push("cgroups", move || drop(paths.remove_by_force()));
+    let cgroup = make_cgroups(&attempt.plan.cgroups, directory, undo)?;
     attempt.oom_kills_before.set(cgroup.oom_kills_before());
     attempt.progress.done(|| "record written, cgroups and limits made".to_owned());
     let base = status::state(first, Status::Created);
@@ -251,6 +247,7 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
     undo.push("init", move || {
         let _ = pidfd::send_signal(&doomed, libc::SIGKILL);
         let _ = pidfd::reap(&doomed);
+        Ok(())
     });
     let ready = attempt.converse(&spawned, &state).map_err(|error| explain(error, &spawned, cgroup.paths()))?;
     let paths = Some(cgroup.keep()).filter(|paths| first.cgroups.as_ref() != Some(paths));
@@ -262,6 +259,25 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
     spawned.parent.done()?;
     attempt.progress.done(|| "recorded as created".to_owned());
     Ok((record, spawned, terminal))
+}
+
+/// Makes the cgroups; what of them could not be taken back stays in the record.
+pub(super) fn make_cgroups(plan: &cgroups::Plan, directory: &Directory, undo: &mut Undo<'_>) -> Result<cgroups::Made> {
+    match plan.make(&|path| sharing::owner_of(directory, path)) {
+        Ok(made) => {
+            // Not before: whoever is in a cgroup that was refused is somebody else's.
+            let paths = made.paths().clone();
+            undo.push("cgroups", move || paths.remove_by_force());
+            Ok(made)
+        }
+        Err(cgroups::NotMade { error, left }) => {
+            if let Some((paths, why)) = left {
+                undo.push("cgroups", move || Err(why));
+                directory.amend(&Amendment { cgroups: Some(paths), ..Amendment::default() })?;
+            }
+            Err(error)
+        }
+    }
 }
 
 impl Attempt<'_> {

@@ -20,7 +20,7 @@ use super::record::{Amendment, Identity, Record};
 use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::undo::Undo;
-use super::{ContainerId, Notice, Restore, Runtime, delete, find, oom, poststop, sharing, streams, warnings};
+use super::{ContainerId, Notice, Restore, Runtime, delete, find, oom, poststop, streams, warnings};
 use crate::cgroups;
 use crate::config::Config;
 use crate::namespaces::{self, Kind as Namespace};
@@ -80,8 +80,7 @@ fn make(runtime: &Runtime, request: &Restore) -> Result<Restored> {
     let images_streams = images.streams()?;
     drop(images);
     let directory = claim(runtime, &id)?;
-    let mut undo = Undo::default();
-    undo.push("state", || drop(directory.remove()));
+    let mut undo = Undo::new(|| drop(directory.remove()));
     plan.cgroups.survey().map_err(create::locate)?;
     let first = create::first_record(&config, &id, bundle, &runtime.host, plan.cgroups.paths())?;
     let record = Record { streams: streams::restored(&images_streams, &first.streams), ..first };
@@ -102,11 +101,11 @@ fn make(runtime: &Runtime, request: &Restore) -> Result<Restored> {
             Ok(Restored { directory, record, config, pid, init, terminal, warnings, oom_kills_before })
         }
         Err(error) => {
-            drop(undo);
+            let error = undo.because_of(create::locate(error));
             if attempt.hooks_begun.get() {
                 poststop::run(&config, &status::state(&record, Status::Stopped));
             }
-            Err(create::locate(error))
+            Err(error)
         }
     }
 }
@@ -182,10 +181,7 @@ impl Attempt<'_> {
             self.directory.write_new(store::SECCOMP, &filter.to_bytes())?;
         }
         let console = self.request.create.console_socket.as_deref().map(console_socket::connect).transpose()?;
-        let paths = self.plan.cgroups.paths().clone();
-        let cgroup = self.plan.cgroups.make(&|path| sharing::owner_of(self.directory, path))?;
-        // Not before: whoever is in a cgroup that was refused is somebody else's.
-        undo.push("cgroups", move || drop(paths.remove_by_force()));
+        let cgroup = create::make_cgroups(&self.plan.cgroups, self.directory, undo)?;
         self.oom_kills_before.set(cgroup.oom_kills_before());
         let happened = self.ask_criu(first, streams, &cgroup)?;
         let (record, terminal) = (happened.record, happened.terminal);
@@ -196,6 +192,7 @@ impl Attempt<'_> {
         undo.push("init", move || {
             let _ = pidfd::send_signal(&doomed, libc::SIGKILL);
             let _ = pidfd::reap(&doomed);
+            Ok(())
         });
         drop(cgroup.keep());
         let terminal = self.hand_out(pid, terminal, console.as_ref())?;
