@@ -21,7 +21,7 @@ pub(super) fn prepare(globals: &mut Globals) -> anyhow::Result<()> {
 
 /// Tells the failure of a call on standard error and, when there is one, in the log file.
 pub(super) fn failure(globals: &Globals, error: &anyhow::Error) {
-    let message = one_line(&format!("{error:#}"));
+    let message = message(error);
     to_stderr(&format!("ocicat: {message}\n"));
     if let Some(path) = &globals.log {
         let line = entry(globals.log_format, "error", &message, &clock::now_rfc3339(), &parts(error));
@@ -95,10 +95,19 @@ fn parts(error: &anyhow::Error) -> Vec<(&'static str, String)> {
         let name = failed.errno.name();
         parts.push(("errno", if name.is_empty() { failed.errno.0.to_string() } else { name.to_owned() }));
     }
-    if let Some((_, hint)) = one_line(&format!("{error:#}")).split_once("; hint: ") {
+    if let Some((_, hint)) = message(error).split_once("; hint: ") {
         parts.push(("hint", hint.to_owned()));
     }
     parts
+}
+
+/// The whole error; a hint stands last.
+fn message(error: &anyhow::Error) -> String {
+    let text = one_line(&format!("{error:#}"));
+    match sys::general_hint(error).filter(|_| !text.contains("; hint: ")) {
+        Some(hint) => format!("{text}; hint: {hint}"),
+        None => text,
+    }
 }
 
 fn one_line(message: &str) -> String {

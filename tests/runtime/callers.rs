@@ -41,3 +41,40 @@ fn a_caller_that_may_write_no_files_gets_an_error_and_nothing_is_left() {
     after(&container, "ulimit -f 0", &["create", &container.id]).mentions("file too large (EFBIG)\ncode 1\n");
     container.call(&["state", &container.id]).fails("container does not exist");
 }
+
+#[test]
+fn a_caller_with_a_low_limit_of_files_is_served_and_the_container_and_its_hooks_have_that_limit() {
+    only_ocicat!("the peers need more files, and Go raises the limit for itself");
+    let low = "ulimit -Sn 14";
+    let container = Container::new();
+    let told = container.dir.join("told");
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("ulimit -Sn >> {}", told.display())]}]);
+    let limits = "ulimit -Sn; ulimit -Hn";
+    let container = container.shell(limits).set("/process/rlimits", json!([]));
+    let container = container.set("/hooks", json!({"createRuntime": hook, "createContainer": hook, "poststop": hook}));
+    container.write();
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap();
+    after(&container, low, &["run", &container.id]).says(&format!("14\n{hard}\ncode 0"));
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), "14\n14\n14\n");
+    // The container may trace the runtime, which begins anew before that.
+    let container = Container::new().shell(limits).set("/process/rlimits", json!([])).capabilities(&["CAP_SYS_PTRACE"]);
+    container.write();
+    after(&container, low, &["run", &container.id]).says(&format!("14\n{hard}\ncode 0"));
+    // What config.json says is as it says.
+    let asked = json!([{"type": "RLIMIT_NOFILE", "soft": 20, "hard": 30}]);
+    let container = Container::new().args(&["sleep", "1000"]).set("/process/rlimits", asked);
+    let container = container.detached();
+    after(&container, low, &["exec", &container.id, "sh", "-c", limits]).says("20\n30\ncode 0");
+}
+
+#[test]
+fn a_caller_with_too_few_files_for_any_container_is_told_of_the_limit() {
+    only_ocicat!("the words are ocicat's own");
+    let container = Container::new();
+    container.write();
+    let outcome = after(&container, "ulimit -n 12", &["run", &container.id]);
+    let expected = "too many open files (EMFILE); hint: raise the limit of open files, which is 12 (ulimit -Hn, RLIMIT_NOFILE)\ncode 1";
+    outcome.mentions(expected);
+    container.call(&["delete", "--force", &container.id]).ok();
+    assert_eq!(container.leftovers(), Vec::<String>::new());
+}
