@@ -88,3 +88,25 @@ fn a_pause_that_a_kill_or_a_delete_overtakes_gives_up_at_once() {
         assert!(code == 0 || !said.contains("after 5 s"), "round {round}: {said}");
     }
 }
+
+#[test]
+fn calls_on_a_container_that_is_being_deleted_do_not_wait_for_its_poststop_hooks() {
+    only_ocicat!("the words are this runtime's");
+    let container = Container::new();
+    let (mut begun, mut go) = (container.fifo("begun"), container.fifo("go"));
+    let root = container.rootfs();
+    let line = format!("echo begun > {0}/begun; read go < {0}/go", root.display());
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", line]}]);
+    let container = container.set("/hooks", json!({"poststop": hook})).sleeping();
+    let id = &container.id;
+    let mut delete = quiet(&container, &["delete", "--force", id]);
+    assert_eq!(begun.line(), "begun");
+    for words in [&["pause", id][..], &["resume", id], &["start", id], &["update", "--pids-limit", "5", id]] {
+        container.call(words).fails("container not running").fails("is stopped, and another call works on it");
+    }
+    container.call(&["exec", id, "true"]).fails("container not running");
+    container.call(&["kill", id]).fails("container not running");
+    go.tell("go\n");
+    assert_eq!(outcome::code_of(&mut delete), 0);
+    assert_eq!(container.leftovers(), Vec::<String>::new());
+}
