@@ -80,6 +80,11 @@ impl Made {
             }
             refuse_frozen_parent(hierarchy)?;
         }
+        if let Err(error) = plan.paths.put_mark() {
+            // What is there is the other's.
+            self.made.clear();
+            return Err(error);
+        }
         for hierarchy in plan.paths.hierarchies.iter().filter(|h| h.is_unified()) {
             // What is delegated has its controllers from systemd, except those that it does not know.
             let all = plan.paths.hierarchies.len() == 1 && plan.unit.is_none();
@@ -272,7 +277,7 @@ fn refuse_frozen_parent(hierarchy: &Hierarchy) -> Result<()> {
     Ok(())
 }
 
-fn refuse_occupied_directory(hierarchy: &Hierarchy) -> Result<()> {
+pub(super) fn refuse_occupied_directory(hierarchy: &Hierarchy) -> Result<()> {
     let path = &hierarchy.directory;
     let pids = processes_in(path)?;
     if let Some(first) = pids.first() {

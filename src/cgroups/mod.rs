@@ -15,6 +15,7 @@ mod devices;
 mod freeze;
 mod join;
 mod make;
+mod mark;
 mod oom;
 mod path;
 mod plan;
@@ -42,6 +43,7 @@ mod tests_elsewhere;
 mod tests_made;
 
 pub use make::{Made, NotMade, Owner};
+pub use mark::mark;
 pub use oom::{Heard, OomWatch};
 pub use path::{Driver, Hierarchy, OwnCgroups, Paths};
 pub use plan::{Plan, Request, plan};

@@ -62,6 +62,9 @@ pub struct Paths {
     /// Whose systemd has it.
     #[serde(skip_serializing_if = "is_default")]
     pub bus: Bus,
+    /// What is written on the directories: for whom they were made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
     /// Its class of service (linux.intelRdt).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<Resctrl>,

@@ -174,6 +174,11 @@ impl Plan {
         Ok(())
     }
 
+    /// Whose the directories will be: see [`super::mark`].
+    pub fn set_mark(&mut self, mark: String) {
+        self.paths.mark = Some(mark).filter(|_| !self.paths.is_empty());
+    }
+
     /// Makes the directories, writes the limits and the device rules. No process is inside yet. `owner` names the container
     /// that was given a directory and lives: it may be about to enter it.
     ///

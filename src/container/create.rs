@@ -109,9 +109,11 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
     let mut undo = Undo::new(|| drop(directory.remove()));
     runtime.progress.done(|| format!("{} claimed", runtime.root.join(id.as_str()).display()));
     plan.cgroups.survey().map_err(locate)?;
+    let creator = Identity::own()?;
+    plan.cgroups.set_mark(cgroups::mark(creator.start, id.as_str()));
     let record = Record {
         no_new_keyring: request.no_new_keyring,
-        ..first_record(&config, &id, bundle, &runtime.host, plan.cgroups.paths())?
+        ..first_record(&config, &id, bundle, (runtime.host.euid, creator), plan.cgroups.paths())
     };
     let (hooks_begun, oom_kills_before) = (Cell::new(false), Cell::new(0));
     let attempt = Attempt {
@@ -177,11 +179,11 @@ pub(super) fn first_record(
     config: &Config,
     id: &ContainerId,
     bundle: PathBuf,
-    host: &crate::host::Host,
+    (owner, creator): (u32, Identity),
     paths: &cgroups::Paths,
-) -> Result<Record> {
+) -> Record {
     let rootfs = bundle.join(config.root.as_ref().map_or(Path::new(""), |root| root.path.as_path()));
-    Ok(Record {
+    Record {
         version: 1,
         oci_version: config.oci_version.clone(),
         id: id.to_string(),
@@ -189,10 +191,10 @@ pub(super) fn first_record(
         rootfs,
         annotations: config.annotations.clone(),
         created: clock::now_rfc3339(),
-        owner: host.euid,
+        owner,
         boot_id: boot_id().to_owned(),
         pid_namespace: pid_namespace(),
-        creator: Identity::own()?,
+        creator,
         init: None,
         cgroups: Some(paths.clone()),
         no_new_keyring: false,
@@ -200,7 +202,7 @@ pub(super) fn first_record(
         checkpointed: false,
         time_namespace: false,
         exit: None,
-    })
+    }
 }
 
 /// One attempt to make a container.

@@ -82,7 +82,9 @@ fn make(runtime: &Runtime, request: &Restore) -> Result<Restored> {
     let directory = claim(runtime, &id)?;
     let mut undo = Undo::new(|| drop(directory.remove()));
     plan.cgroups.survey().map_err(create::locate)?;
-    let first = create::first_record(&config, &id, bundle, &runtime.host, plan.cgroups.paths())?;
+    let creator = Identity::own()?;
+    plan.cgroups.set_mark(cgroups::mark(creator.start, id.as_str()));
+    let first = create::first_record(&config, &id, bundle, (runtime.host.euid, creator), plan.cgroups.paths());
     let record = Record { streams: streams::restored(&images_streams, &first.streams), ..first };
     let attempt = Attempt {
         request,
