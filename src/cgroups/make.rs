@@ -5,7 +5,6 @@ use super::freeze::is_frozen_directory;
 use super::path::{Hierarchy, Paths};
 use super::plan::Plan;
 use super::processes::{processes_in, value_of};
-use super::remove::remove_tree;
 use super::scope;
 use super::sheet::{Absent, Version, Write};
 use super::unit::Unit;
@@ -74,17 +73,15 @@ impl Made {
         if let Some(unit) = &plan.unit {
             self.start_unit(plan, unit)?;
         }
-        for hierarchy in &plan.paths.hierarchies {
-            if plan.unit.is_none() || !cgroupfs::exists(&hierarchy.directory) {
-                make_directory(hierarchy, &mut self.made, owner).with_context(|| hint_for(hierarchy))?;
-            }
-            refuse_frozen_parent(hierarchy)?;
-        }
+        // First where the mark stands: of two calls at once the other one makes nothing more.
+        plan.paths.deadly().try_for_each(|hierarchy| self.make_hierarchy(plan, hierarchy, owner))?;
         if let Err(error) = plan.paths.put_mark() {
             // What is there is the other's.
             self.made.clear();
             return Err(error);
         }
+        let others = plan.paths.hierarchies.iter().filter(|hierarchy| !hierarchy.is_deadly());
+        others.into_iter().try_for_each(|hierarchy| self.make_hierarchy(plan, hierarchy, owner))?;
         for hierarchy in plan.paths.hierarchies.iter().filter(|h| h.is_unified()) {
             // What is delegated has its controllers from systemd, except those that it does not know.
             let all = plan.paths.hierarchies.len() == 1 && plan.unit.is_none();
@@ -104,6 +101,13 @@ impl Made {
             hand_over(&unified.directory, uid)?;
         }
         Ok(())
+    }
+
+    fn make_hierarchy(&mut self, plan: &Plan, hierarchy: &Hierarchy, owner: &Owner<'_>) -> Result<()> {
+        if plan.unit.is_none() || !cgroupfs::exists(&hierarchy.directory) {
+            make_directory(hierarchy, &mut self.made, owner).with_context(|| hint_for(hierarchy))?;
+        }
+        refuse_frozen_parent(hierarchy)
     }
 
     /// Has systemd start the scope, around a process that only stands in it until the container's own is there.
@@ -169,11 +173,12 @@ impl Made {
         let leaf = |path: &PathBuf| self.paths.hierarchies.iter().any(|h| h.directory == *path);
         for path in self.made.iter().rev() {
             // A parent may have got another child meanwhile.
-            if leaf(path) {
+            match cgroupfs::remove(path) {
+                // Nobody of ours is in any of them yet: it is in use by who has it now.
+                Err(error) if [libc::ENOENT, libc::EBUSY, libc::ENOTEMPTY].contains(&error.errno.0) => {}
                 // One that cannot be removed does not keep the others.
-                outcome = outcome.and(remove_tree(path));
-            } else {
-                drop(cgroupfs::remove(path));
+                Err(error) if leaf(path) => outcome = outcome.and(Err(error.into())),
+                _ => {}
             }
         }
         outcome
@@ -257,9 +262,8 @@ pub(super) fn missing_parents(paths: &Paths) -> Vec<PathBuf> {
 
 /// Refuses a cgroup that somebody lives in: its processes would be limited, frozen and killed with the container.
 pub(super) fn refuse_occupied(paths: &Paths) -> Result<()> {
-    // These are where `kill` finds its victims; `make` looks at all of them.
-    let deadly = paths.hierarchies.iter().filter(|h| h.is_unified() || h.has("freezer"));
-    deadly.filter(|h| cgroupfs::exists(&h.directory)).try_for_each(refuse_occupied_directory)
+    // `make` looks at all of them.
+    paths.deadly().filter(|h| cgroupfs::exists(&h.directory)).try_for_each(refuse_occupied_directory)
 }
 
 /// Refuses a place below a frozen cgroup: init would stand still with it, and `create` wait for ever.

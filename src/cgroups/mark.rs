@@ -9,7 +9,7 @@
 //! Where the kernel keeps no such attribute there is no mark, and that says nothing.
 
 use super::make::refuse_occupied_directory;
-use super::path::{Hierarchy, Paths};
+use super::path::Paths;
 use crate::sys::pidfd;
 use anyhow::Result;
 use rustix::fs::XattrFlags;
@@ -25,11 +25,6 @@ pub fn mark(start: u64, id: &str) -> String {
 }
 
 impl Paths {
-    /// Where `kill` finds its victims.
-    fn deadly(&self) -> impl Iterator<Item = &Hierarchy> {
-        self.hierarchies.iter().filter(|hierarchy| hierarchy.is_unified() || hierarchy.has("freezer"))
-    }
-
     /// Marks the directories as this container's, which were just made or are empty.
     ///
     /// # Errors

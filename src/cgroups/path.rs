@@ -39,6 +39,11 @@ impl Hierarchy {
         self.name == UNIFIED
     }
 
+    /// True where `kill` finds its victims.
+    pub(super) fn is_deadly(&self) -> bool {
+        self.is_unified() || self.has("freezer")
+    }
+
     /// True for the version 1 hierarchy that has `controller`.
     pub fn has(&self, controller: &str) -> bool {
         self.name.split(',').any(|name| name == controller)
@@ -98,6 +103,11 @@ impl Paths {
             }
         }
         all
+    }
+
+    /// Where `kill` finds its victims.
+    pub(super) fn deadly(&self) -> impl Iterator<Item = &Hierarchy> {
+        self.hierarchies.iter().filter(|hierarchy| hierarchy.is_deadly())
     }
 
     /// The directory that limits and counts memory.

@@ -281,7 +281,7 @@ mod tests {
             sleeper.wait().unwrap();
             outcomes.push(outcome.map_or_else(|error| format!("{error:#}"), |()| "done".to_owned()));
         }
-        remove::remove_tree(&directory).unwrap();
+        cgroupfs::remove(&directory).unwrap();
         assert_eq!(outcomes, ["done"; 5]);
     }
 }
