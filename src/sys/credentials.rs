@@ -37,11 +37,6 @@ pub fn set_groups(groups: &[u32]) -> Result<()> {
     checked(returned).asked(|| format!("setgroups {groups:?}")).map(|_| ())
 }
 
-/// umask(2).
-pub fn set_umask(mask: u32) {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));
-}
-
 /// Effective user and group of the calling thread.
 pub fn effective_ids() -> (u32, u32) {
     let (uid, gid): (Uid, Gid) = (rustix::process::geteuid(), rustix::process::getegid());

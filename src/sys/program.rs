@@ -33,6 +33,7 @@ macro_rules! program {
 pub fn prepared() -> bool {
     // Where it cannot be raised, it is told of when it is too low.
     let _ = super::limits::raise_files();
+    super::umask::leave_owner_access();
     // A closed standard stream would otherwise become the next file that is opened.
     super::descriptors::fill_closed_streams().is_ok() && super::signals::prepare().is_ok()
 }

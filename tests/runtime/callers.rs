@@ -78,3 +78,42 @@ fn a_caller_with_too_few_files_for_any_container_is_told_of_the_limit() {
     container.call(&["delete", "--force", &container.id]).ok();
     assert_eq!(container.leftovers(), Vec::<String>::new());
 }
+
+#[test]
+fn whatever_umask_the_caller_has_its_files_are_its_own_and_the_container_has_its_directories() {
+    only_ocicat!("with runc and crun a caller with umask 077 has a container that cannot enter its directory");
+    let mode = |path: &std::path::Path| {
+        use std::os::unix::fs::PermissionsExt;
+        format!("{:03o}", path.symlink_metadata().unwrap().permissions().mode() & 0o777)
+    };
+    for (mask, pid_file) in [("0000", "644"), ("0022", "644"), ("0077", "600"), ("0777", "600")] {
+        let container = Container::new().set("/process/user", json!({"uid": 1000, "gid": 1000}));
+        let told = container.dir.join("told");
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("umask >> {}", told.display())]}]);
+        let (mut say, mut go) = (container.fifo("say"), container.fifo("go"));
+        let line = "{ umask; pwd; stat -c %a /work /work/x . /new /new/tmpfs; } | tr '\\n' ' ' > /say; echo > /say; read go < /go";
+        let container = container.shell(line).set("/process/cwd", json!("/work/x")).set("/root/readonly", json!(false));
+        let container = container.mount("/new/tmpfs", "tmpfs", "tmpfs", &["mode=711"]);
+        let container = container.set("/hooks", json!({"createRuntime": hook, "poststop": hook}));
+        container.write();
+        let before = format!("umask {mask}");
+        let id = &container.id;
+        std::fs::write(&told, "").unwrap();
+        let (log, pid) = (container.dir.join("log"), container.dir.join("pid"));
+        let words = ["--debug", "--log", "log", "create", "--pid-file", "pid", id];
+        let mut call = Command::new("/bin/sh");
+        let own = container.command(&words);
+        call.args(["-c", &format!("{before}; exec \"$@\""), "sh"]).arg(own.get_program()).args(own.get_args());
+        call.current_dir(&container.dir).stdin(container.null());
+        outcome::finish(call).ok();
+        let state = container.root().join(id);
+        let modes = [&container.root(), &state, &state.join("record"), &state.join("start"), &log, &pid];
+        let modes = modes.map(|path| mode(path));
+        assert_eq!(modes, ["700", "700", "600", "600", pid_file, pid_file], "{mask}");
+        after(&container, &before, &["start", id]).says("code 0");
+        assert_eq!(say.line().trim(), "0022 /work/x 755 755 755 755 711", "{mask}");
+        go.tell("go\n");
+        after(&container, &before, &["delete", "--force", id]).says("code 0");
+        assert_eq!(std::fs::read_to_string(&told).unwrap(), format!("{mask}\n{mask}\n"));
+    }
+}
