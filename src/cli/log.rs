@@ -4,6 +4,7 @@
 //! written, unless `--debug` asks for more. Standard error gets the same text, because it is all that some callers see.
 
 use super::globals::{Format, Globals};
+use super::output;
 use crate::container::Notice;
 use crate::sys::{self, Asked, clock, files};
 use anyhow::Context;
@@ -110,8 +111,18 @@ fn message(error: &anyhow::Error) -> String {
     }
 }
 
+/// One line of bounded length, whatever somebody has put into a name. The end has the cause, so it is the middle that goes.
 fn one_line(message: &str) -> String {
-    message.split(['\n', '\r']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    const BEGIN: usize = 6000;
+    const END: usize = 2000;
+    let shown = output::harmless(message.trim_end());
+    if shown.len() <= BEGIN + END {
+        return shown;
+    }
+    let (begin, end) = (shown.floor_char_boundary(BEGIN), shown.ceil_char_boundary(shown.len() - END));
+    let left_out = end - begin;
+    let (Some(begin), Some(end)) = (shown.get(..begin), shown.get(end..)) else { return shown };
+    format!("{begin} ({left_out} bytes left out) {end}")
 }
 
 /// Appends in one write, so that two runtimes with one log do not mix their lines.
@@ -142,7 +153,22 @@ mod tests {
             entry(Format::Text, "error", "no", time, &[("errno", "EPERM".to_owned())]),
             "time=\"2026-11-23T08:50:57.000000001Z\" level=error msg=\"no\"\n"
         );
-        assert_eq!(one_line("a\nb\r\n"), "a b");
+    }
+
+    #[test]
+    fn a_message_is_one_line_that_controls_no_terminal_and_has_an_end() {
+        for (message, expected) in [
+            ("plain \"text\" with \\ and é\n", "plain \"text\" with \\ and é"),
+            ("a\nb\r\n", "a\\nb"),
+            ("x\u{1b}[31m\u{7}\u{85}", "x\\u{1b}[31m\\u{7}"),
+            ("open /\u{202e}cod.exe\u{2028}: no", "open /\\u{202e}cod.exe\\u{2028}: no"),
+        ] {
+            assert_eq!(one_line(message), expected);
+        }
+        let long = format!("open /{}: no such file (ENOENT)", "é".repeat(100_000));
+        let shown = one_line(&long);
+        assert!(shown.len() < 8100 && shown.starts_with("open /é"), "{}", shown.len());
+        assert!(shown.contains(" bytes left out) é") && shown.ends_with("é: no such file (ENOENT)"));
     }
 
     #[test]
