@@ -42,7 +42,7 @@ pub struct NotMade {
 }
 
 impl Made {
-    pub(super) fn new(plan: &Plan, owner: &Owner<'_>) -> std::result::Result<Made, NotMade> {
+    pub(super) fn new(plan: &Plan, owner: &Owner<'_>) -> std::result::Result<Made, Box<NotMade>> {
         // The stand-in counts as one.
         let full = if plan.unit.is_some() { ["0", "1"] } else { ["0", "0"] };
         let enter_by_file = plan.sheet.writes.iter().any(|w| w.file == "pids.max" && full.contains(&w.value.as_str()));
@@ -54,8 +54,8 @@ impl Made {
                 made.paths.hierarchies.clear();
                 Ok(made)
             }
-            Ok(()) => Err(NotMade { error, left: None }),
-            Err(why) => Err(NotMade { error, left: Some((made.left(), why)) }),
+            Ok(()) => Err(Box::new(NotMade { error, left: None })),
+            Err(why) => Err(Box::new(NotMade { error, left: Some((made.left(), why)) })),
         }
     }
 

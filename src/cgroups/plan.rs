@@ -184,7 +184,7 @@ impl Plan {
     ///
     /// # Errors
     /// What was made is taken back, and nothing else.
-    pub fn make(&self, owner: &Owner<'_>) -> std::result::Result<Made, NotMade> {
+    pub fn make(&self, owner: &Owner<'_>) -> std::result::Result<Made, Box<NotMade>> {
         Made::new(self, owner)
     }
 }

@@ -272,7 +272,8 @@ pub(super) fn make_cgroups(plan: &cgroups::Plan, directory: &Directory, undo: &m
             undo.push("cgroups", move || paths.remove_by_force());
             Ok(made)
         }
-        Err(cgroups::NotMade { error, left }) => {
+        Err(not_made) => {
+            let cgroups::NotMade { error, left } = *not_made;
             if let Some((paths, why)) = left {
                 undo.push("cgroups", move || Err(why));
                 directory.amend(&Amendment { cgroups: Some(paths), ..Amendment::default() })?;
