@@ -128,6 +128,7 @@ fn a_container_of_another_state_root_that_has_the_cgroup_now_is_left_alone() {
         let second = second.detached();
         assert_eq!((first.status().as_str(), second.status().as_str()), ("stopped", "running"));
         assert_eq!(first.call(&["ps", "--format", "json", &first.id]).ok().json(), json!([]));
+        assert_eq!(first.state()["exit"]["cpuTime"], Value::Null, "that is the second's");
         first.call(&["kill", "--all", &first.id, "KILL"]).ok();
         assert_eq!(second.status(), "running", "made anew: {made_anew}");
         first.call(&["delete", "--force", &first.id]).ok();
