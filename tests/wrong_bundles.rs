@@ -227,6 +227,11 @@ fn a_process_that_cannot_be_is_refused() {
             "config.json: process.user.uid: 4294967295 is not an id",
         ),
         (
+            "too many groups",
+            |c| c.set("/process/user/additionalGids", json!(vec![7; 65537])),
+            "config.json: process.user.additionalGids: 65537 groups are more than the 65536 that a process can have",
+        ),
+        (
             "a long umask",
             |c| c.set("/process/user/umask", json!(4095)),
             "config.json: process.user.umask: 4095 (7777 in octal) is more than 511 (777 in octal)",

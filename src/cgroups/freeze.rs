@@ -92,17 +92,19 @@ fn set_unified(unified: &Hierarchy, frozen: bool) -> Result<()> {
 }
 
 /// Version 1 tells nobody when it is done, and it can hang half-way when a process is born at the wrong moment: a second
-/// write of FROZEN takes that one too (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst).
+/// write of FROZEN takes that one too (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst). But none is written where
+/// another call has thawed it for a SIGKILL: the killed processes could not end.
 fn freeze_v1(directory: &Path) -> Result<()> {
     let file = directory.join("freezer.state");
     let deadline = Instant::now() + PATIENCE;
     loop {
         cgroupfs::write(&file, "FROZEN")?;
         for _ in 0..20 {
-            if files::read_text(&file).context("freezer")?.starts_with("FROZEN") {
-                return Ok(());
+            match files::read_text(&file).context("freezer")?.trim_end() {
+                "FROZEN" => return Ok(()),
+                "THAWED" => anyhow::bail!("cgroup {} was thawed by another call meanwhile", directory.display()),
+                _ => cgroupfs::let_others_run(),
             }
-            cgroupfs::let_others_run();
         }
         anyhow::ensure!(
             Instant::now() < deadline,

@@ -5,7 +5,6 @@ use super::freeze::is_frozen_directory;
 use super::path::{Hierarchy, Paths};
 use super::plan::Plan;
 use super::processes::{processes_in, value_of};
-use super::remove::remove_tree;
 use super::scope;
 use super::sheet::{Absent, Version, Write};
 use super::unit::Unit;
@@ -33,37 +32,56 @@ pub struct Made {
     started: bool,
 }
 
+/// Why a cgroup could not be made.
+#[derive(Debug)]
+pub struct NotMade {
+    /// The first thing that failed.
+    pub error: anyhow::Error,
+    /// What could not be taken back then, and why.
+    pub left: Option<(Paths, anyhow::Error)>,
+}
+
 impl Made {
-    pub(super) fn new(plan: &Plan, owner: &Owner<'_>) -> Result<Made> {
+    pub(super) fn new(plan: &Plan, owner: &Owner<'_>) -> std::result::Result<Made, Box<NotMade>> {
         // The stand-in counts as one.
         let full = if plan.unit.is_some() { ["0", "1"] } else { ["0", "0"] };
         let enter_by_file = plan.sheet.writes.iter().any(|w| w.file == "pids.max" && full.contains(&w.value.as_str()));
         let mut made =
             Made { paths: plan.paths.clone(), made: Vec::new(), enter_by_file, stand_in: None, started: false };
-        match made.carry_out(plan, owner) {
-            Ok(()) => Ok(made),
-            Err(error) if plan.optional && refused(&error) => {
-                made.take_back()?;
+        let Err(error) = made.carry_out(plan, owner) else { return Ok(made) };
+        match made.take_back() {
+            Ok(()) if plan.optional && refused(&error) => {
                 made.paths.hierarchies.clear();
                 Ok(made)
             }
-            Err(error) => {
-                made.take_back()?;
-                Err(error)
-            }
+            Ok(()) => Err(Box::new(NotMade { error, left: None })),
+            Err(why) => Err(Box::new(NotMade { error, left: Some((made.left(), why)) })),
         }
+    }
+
+    /// The part of the paths that is there because of us.
+    fn left(mut self) -> Paths {
+        if !self.started {
+            self.paths.scope = None;
+            self.paths.hierarchies.retain(|hierarchy| self.made.contains(&hierarchy.directory));
+        }
+        self.paths.parents.retain(|parent| self.made.contains(parent));
+        self.paths
     }
 
     fn carry_out(&mut self, plan: &Plan, owner: &Owner<'_>) -> Result<()> {
         if let Some(unit) = &plan.unit {
             self.start_unit(plan, unit)?;
         }
-        for hierarchy in &plan.paths.hierarchies {
-            if plan.unit.is_none() || !cgroupfs::exists(&hierarchy.directory) {
-                make_directory(hierarchy, &mut self.made, owner).with_context(|| hint_for(hierarchy))?;
-            }
-            refuse_frozen_parent(hierarchy)?;
+        // First where the mark stands: of two calls at once the other one makes nothing more.
+        plan.paths.deadly().try_for_each(|hierarchy| self.make_hierarchy(plan, hierarchy, owner))?;
+        if let Err(error) = plan.paths.put_mark() {
+            // What is there is the other's.
+            self.made.clear();
+            return Err(error);
         }
+        let others = plan.paths.hierarchies.iter().filter(|hierarchy| !hierarchy.is_deadly());
+        others.into_iter().try_for_each(|hierarchy| self.make_hierarchy(plan, hierarchy, owner))?;
         for hierarchy in plan.paths.hierarchies.iter().filter(|h| h.is_unified()) {
             // What is delegated has its controllers from systemd, except those that it does not know.
             let all = plan.paths.hierarchies.len() == 1 && plan.unit.is_none();
@@ -85,6 +103,13 @@ impl Made {
         Ok(())
     }
 
+    fn make_hierarchy(&mut self, plan: &Plan, hierarchy: &Hierarchy, owner: &Owner<'_>) -> Result<()> {
+        if plan.unit.is_none() || !cgroupfs::exists(&hierarchy.directory) {
+            make_directory(hierarchy, &mut self.made, owner).with_context(|| hint_for(hierarchy))?;
+        }
+        refuse_frozen_parent(hierarchy)
+    }
+
     /// Has systemd start the scope, around a process that only stands in it until the container's own is there.
     fn start_unit(&mut self, plan: &Plan, unit: &Unit) -> Result<()> {
         let child = self.stand_in.insert(stand_in::start()?);
@@ -97,6 +122,12 @@ impl Made {
             anyhow::bail!("systemd has put {} at {there} and not at {}", unit.name, home.directory.display());
         }
         Ok(())
+    }
+
+    /// OOM kills that the cgroup has counted before the container is in it: only one that was there already can have any.
+    pub fn oom_kills_before(&self) -> u64 {
+        let new = |hierarchy: &Hierarchy| self.started || self.made.contains(&hierarchy.directory);
+        if self.paths.memory().is_none_or(new) { 0 } else { self.paths.oom_kills() }
     }
 
     /// The directories that really exist: none where an unprivileged caller may not make any and nothing was asked for.
@@ -135,16 +166,22 @@ impl Made {
 
     fn take_back(&mut self) -> Result<()> {
         self.dismiss();
-        if let Some(unit) = self.paths.scope.as_ref().filter(|_| self.started) {
-            scope::stop(self.paths.bus, unit)?;
-        }
+        let mut outcome = match self.paths.scope.as_ref().filter(|_| self.started) {
+            Some(unit) => scope::stop(self.paths.bus, unit),
+            None => Ok(()),
+        };
         let leaf = |path: &PathBuf| self.paths.hierarchies.iter().any(|h| h.directory == *path);
         for path in self.made.iter().rev() {
             // A parent may have got another child meanwhile.
-            if leaf(path) { remove_tree(path)? } else { drop(cgroupfs::remove(path)) }
+            match cgroupfs::remove(path) {
+                // Nobody of ours is in any of them yet: it is in use by who has it now.
+                Err(error) if [libc::ENOENT, libc::EBUSY, libc::ENOTEMPTY].contains(&error.errno.0) => {}
+                // One that cannot be removed does not keep the others.
+                Err(error) if leaf(path) => outcome = outcome.and(Err(error.into())),
+                _ => {}
+            }
         }
-        self.made.clear();
-        Ok(())
+        outcome
     }
 }
 
@@ -225,9 +262,8 @@ pub(super) fn missing_parents(paths: &Paths) -> Vec<PathBuf> {
 
 /// Refuses a cgroup that somebody lives in: its processes would be limited, frozen and killed with the container.
 pub(super) fn refuse_occupied(paths: &Paths) -> Result<()> {
-    // These are where `kill` finds its victims; `make` looks at all of them.
-    let deadly = paths.hierarchies.iter().filter(|h| h.is_unified() || h.has("freezer"));
-    deadly.filter(|h| cgroupfs::exists(&h.directory)).try_for_each(refuse_occupied_directory)
+    // `make` looks at all of them.
+    paths.deadly().filter(|h| cgroupfs::exists(&h.directory)).try_for_each(refuse_occupied_directory)
 }
 
 /// Refuses a place below a frozen cgroup: init would stand still with it, and `create` wait for ever.
@@ -245,7 +281,7 @@ fn refuse_frozen_parent(hierarchy: &Hierarchy) -> Result<()> {
     Ok(())
 }
 
-fn refuse_occupied_directory(hierarchy: &Hierarchy) -> Result<()> {
+pub(super) fn refuse_occupied_directory(hierarchy: &Hierarchy) -> Result<()> {
     let path = &hierarchy.directory;
     let pids = processes_in(path)?;
     if let Some(first) = pids.first() {

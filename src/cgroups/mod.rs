@@ -15,6 +15,7 @@ mod devices;
 mod freeze;
 mod join;
 mod make;
+mod mark;
 mod oom;
 mod path;
 mod plan;
@@ -41,7 +42,8 @@ mod tests_elsewhere;
 #[cfg(test)]
 mod tests_made;
 
-pub use make::{Made, Owner};
+pub use make::{Made, NotMade, Owner};
+pub use mark::mark;
 pub use oom::{Heard, OomWatch};
 pub use path::{Driver, Hierarchy, OwnCgroups, Paths};
 pub use plan::{Plan, Request, plan};

@@ -39,6 +39,11 @@ impl Hierarchy {
         self.name == UNIFIED
     }
 
+    /// True where `kill` finds its victims.
+    pub(super) fn is_deadly(&self) -> bool {
+        self.is_unified() || self.has("freezer")
+    }
+
     /// True for the version 1 hierarchy that has `controller`.
     pub fn has(&self, controller: &str) -> bool {
         self.name.split(',').any(|name| name == controller)
@@ -62,6 +67,9 @@ pub struct Paths {
     /// Whose systemd has it.
     #[serde(skip_serializing_if = "is_default")]
     pub bus: Bus,
+    /// What is written on the directories: for whom they were made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
     /// Its class of service (linux.intelRdt).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<Resctrl>,
@@ -95,6 +103,16 @@ impl Paths {
             }
         }
         all
+    }
+
+    /// Where `kill` finds its victims.
+    pub(super) fn deadly(&self) -> impl Iterator<Item = &Hierarchy> {
+        self.hierarchies.iter().filter(|hierarchy| hierarchy.is_deadly())
+    }
+
+    /// The directory that limits and counts memory.
+    pub(super) fn memory(&self) -> Option<&Hierarchy> {
+        self.v1("memory").or(self.unified())
     }
 
     /// The version 1 directory that has `controller`.

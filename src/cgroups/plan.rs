@@ -1,7 +1,7 @@
 //! What config.json asks of the cgroup, as directories to make and values to write.
 
 use super::devices::Rules;
-use super::make::{self, Made, Owner};
+use super::make::{self, Made, NotMade, Owner};
 use super::path::{self, Driver, Hierarchy, OwnCgroups, Paths};
 use super::resctrl::{self, Rdt};
 use super::resources;
@@ -174,12 +174,17 @@ impl Plan {
         Ok(())
     }
 
+    /// Whose the directories will be: see [`super::mark`].
+    pub fn set_mark(&mut self, mark: String) {
+        self.paths.mark = Some(mark).filter(|_| !self.paths.is_empty());
+    }
+
     /// Makes the directories, writes the limits and the device rules. No process is inside yet. `owner` names the container
     /// that was given a directory and lives: it may be about to enter it.
     ///
     /// # Errors
     /// What was made is taken back, and nothing else.
-    pub fn make(&self, owner: &Owner<'_>) -> Result<Made> {
+    pub fn make(&self, owner: &Owner<'_>) -> std::result::Result<Made, Box<NotMade>> {
         Made::new(self, owner)
     }
 }

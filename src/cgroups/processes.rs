@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How long killed processes may take to be gone: one in an uninterruptible call may never be.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long killed processes are waited for before it is looked again at what may keep them, in milliseconds.
+const AGAIN_MS: i32 = 50;
+
 impl Paths {
     /// Every process in the cgroup and below it.
     pub fn processes(&self) -> Result<Vec<u32>> {
@@ -85,12 +88,18 @@ impl Paths {
 
     /// The same, `None` when it cannot be told (version 1: Linux 4.13).
     pub(super) fn oom_killed(&self) -> Option<u64> {
-        let file = match (self.v1("memory"), self.unified()) {
-            (Some(memory), _) => memory.directory.join("memory.oom_control"),
-            (None, Some(unified)) => unified.directory.join("memory.events"),
-            (None, None) => return None,
-        };
-        value_of(&files::read_text(file).ok()?, "oom_kill")
+        let memory = self.memory()?;
+        let file = if memory.is_unified() { "memory.events" } else { "memory.oom_control" };
+        value_of(&files::read_text(memory.directory.join(file)).ok()?, "oom_kill")
+    }
+
+    /// The most memory that the cgroup may use, in bytes; `None` without a limit of its own.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let memory = self.memory()?;
+        let file = if memory.is_unified() { "memory.max" } else { "memory.limit_in_bytes" };
+        let limit = files::read_text(memory.directory.join(file)).ok()?.trim().parse().ok()?;
+        // Version 1 says that there is none by the largest number of pages.
+        (limit < i64::MAX as u64 & !0xffff).then_some(limit)
     }
 
     /// The directory whose list of processes is the best.
@@ -170,12 +179,15 @@ fn kill_listed(directory: &Path, freezer: Option<&Path>, deadline: Instant) -> R
         });
         freezer.iter().for_each(|directory| freeze::thaw_tree(directory));
         for (pid, process) in killed.with_context(|| format!("cgroup {}", directory.display()))? {
-            let left = deadline.saturating_duration_since(Instant::now()).as_millis() as i32;
-            anyhow::ensure!(
-                pidfd::wait_end(&process, left)?,
-                "process {pid} of cgroup {} does not die; hint: it may wait for a device or a network filesystem (state D)",
-                directory.display()
-            );
+            while !pidfd::wait_end(&process, AGAIN_MS)? {
+                anyhow::ensure!(
+                    Instant::now() < deadline,
+                    "process {pid} of cgroup {} does not die; hint: it may wait for a device or a network filesystem (state D)",
+                    directory.display()
+                );
+                // A call that wants to pause the container may have frozen it again before the process had taken its signal.
+                freezer.iter().for_each(|directory| freeze::thaw_tree(directory));
+            }
         }
         anyhow::ensure!(Instant::now() < deadline, "cgroup {} cannot be emptied", directory.display());
     }
@@ -237,5 +249,39 @@ mod tests {
         assert!(said.contains("freezer.state: permission denied"), "{said}");
         let state = files::read_text(directory.path().join("freezer.state")).unwrap();
         assert_eq!(state, "THAWED", "after a freeze that failed");
+    }
+
+    /// As `pause` would do it at the wrong moment, again and again.
+    #[test]
+    fn killed_processes_of_a_version_1_cgroup_end_although_another_call_freezes_it_meanwhile() {
+        let mount = Path::new("/sys/fs/cgroup/freezer");
+        let directory = mount.join(format!("ocicat-unit-kill-{}", std::process::id()));
+        if !cgroupfs::exists(&mount.join("cgroup.procs")) || cgroupfs::make(&directory).is_err() {
+            eprintln!("skipped: needs root and a version 1 freezer");
+            return;
+        }
+        let state = directory.join("freezer.state");
+        let hierarchy = Hierarchy { name: "freezer".to_owned(), mount: mount.to_owned(), directory: directory.clone() };
+        let paths = Paths { hierarchies: vec![hierarchy], ..Paths::default() };
+        let mut outcomes = Vec::new();
+        for _ in 0..5 {
+            let mut sleeper = Command::new("/bin/sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
+            cgroupfs::write(&directory.join("cgroup.procs"), &sleeper.id().to_string()).unwrap();
+            let until = Instant::now() + Duration::from_millis(200);
+            let outcome = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while Instant::now() < until {
+                        cgroupfs::write(&state, "FROZEN").unwrap();
+                    }
+                });
+                paths.kill()
+            });
+            cgroupfs::write(&state, "THAWED").unwrap();
+            sleeper.kill().unwrap();
+            sleeper.wait().unwrap();
+            outcomes.push(outcome.map_or_else(|error| format!("{error:#}"), |()| "done".to_owned()));
+        }
+        cgroupfs::remove(&directory).unwrap();
+        assert_eq!(outcomes, ["done"; 5]);
     }
 }

@@ -45,10 +45,6 @@ impl Paths {
 }
 
 /// Removes a cgroup and all below it.
-pub(super) fn remove_tree(directory: &Path) -> Result<()> {
-    remove_until(directory, Instant::now() + PATIENCE)
-}
-
 fn remove_until(directory: &Path, deadline: Instant) -> Result<()> {
     loop {
         match cgroupfs::remove(directory) {

@@ -46,6 +46,7 @@ impl Write {
                 "memory.swap counts memory and swap together, and is never less than memory.limit"
             }
             ("cpu.cfs_quota_us" | "cpu.cfs_period_us" | "cpu.cfs_burst_us" | "cpu.max", libc::EINVAL) => of_cpu,
+            ("cpu.shares" | "cpu.weight", libc::EINVAL) => "an idle cgroup has no weight, set cpu.idle to 0 first",
             ("cpuset.cpus" | "cpuset.mems", libc::EINVAL | libc::ERANGE | libc::EACCES) => of_cpuset,
             _ => "",
         };

@@ -126,7 +126,7 @@ fn sub_cgroups_are_killed_and_removed_even_when_frozen() {
 fn a_refused_limit_leaves_no_directory() {
     for host in hosts().into_iter().filter(|h| h.cgroup != CgroupMode::V2) {
         let plan = planned(&host, "refused", r#"{"pids":{"limit":7},"cpu":{"cpus":"4095"}}"#).unwrap();
-        let error = format!("{:#}", plan.make(&|_| None).unwrap_err());
+        let error = format!("{:#}", plan.make(&|_| None).unwrap_err().error);
         assert!(
             error.starts_with("linux.resources.cpu: write \"4095\" to ") || error.contains("cpu.cpus: write \"4095\""),
             "{error}"

@@ -95,7 +95,8 @@ fn a_user_has_scopes_of_its_own() {
     println!("cgroupfs driver: {:?}", made.paths().hierarchies);
     made.undo().unwrap();
     let config: Config = serde_json::from_str(r#"{"linux":{"cgroupsPath":"/top"}}"#).unwrap();
-    let error = format!("{:#}", plan(&Request { config: &config, ..request }).unwrap().make(&|_| None).unwrap_err());
+    let error =
+        format!("{:#}", plan(&Request { config: &config, ..request }).unwrap().make(&|_| None).unwrap_err().error);
     assert!(
         error.contains("cgroup /sys/fs/cgroup/top: this user may not make a cgroup here; hint: delegate one"),
         "{error}"
@@ -112,11 +113,12 @@ fn what_systemd_refuses_is_told_in_its_words() {
     .unwrap();
     let own = OwnCgroups::new();
     let request = Request { config: &config, host: &host, id: "b", driver: Driver::Systemd, own: &own };
-    let error = format!("{:#}", plan(&request).unwrap().make(&|_| None).unwrap_err());
+    let error = format!("{:#}", plan(&request).unwrap().make(&|_| None).unwrap_err().error);
     assert!(error.contains("systemd does not start a-b.scope: ") && error.contains("KillMode"), "{error}");
     let taken = Request { id: "init", ..request };
     let config: Config = serde_json::from_str(r#"{"linux":{"cgroupsPath":"::init"}}"#).unwrap();
-    let error = format!("{:#}", plan(&Request { config: &config, ..taken }).unwrap().make(&|_| None).unwrap_err());
+    let error =
+        format!("{:#}", plan(&Request { config: &config, ..taken }).unwrap().make(&|_| None).unwrap_err().error);
     assert!(error.contains("systemd does not start init.scope: D-Bus StartTransientUnit at "), "{error}");
 }
 

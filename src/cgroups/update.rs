@@ -123,6 +123,8 @@ fn make_room(wanted: &Resources, paths: &Paths, find: resources::Available) -> R
 struct Former {
     path: PathBuf,
     value: String,
+    /// All that was in the file.
+    text: String,
 }
 
 /// What has been changed so far, as it was before.
@@ -186,7 +188,7 @@ impl Update<'_> {
         let of = |file: &str, value: &str| {
             let path = directory.join(file);
             let text = files::read_text(&path).ok()?;
-            Some(Former { value: former_value(file, &text, value)?, path })
+            Some(Former { value: former_value(file, &text, value)?, path, text })
         };
         match &write.absent {
             Absent::Instead(file, value) => of(&write.file, &write.value).or_else(|| of(file, value)),
@@ -217,6 +219,8 @@ fn put_back(mut former: Vec<Former>) -> Vec<String> {
     for _ in 0..2 {
         former.retain(|f| cgroupfs::write(&f.path, &f.value).is_err());
     }
+    // Some take no value at all at times, and have still theirs.
+    former.retain(|f| files::read_text(&f.path).ok().as_ref() != Some(&f.text));
     former.into_iter().map(|f| f.path.display().to_string()).collect()
 }
 

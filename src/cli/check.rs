@@ -25,8 +25,8 @@ fn run(invocation: &Invocation) -> Result<Ended> {
     let bundle: PathBuf = invocation.given.owned("bundle").unwrap_or_else(|| PathBuf::from("."));
     let container::Checked { problems, notes } =
         container::check(&invocation.globals.runtime_without_state(), &bundle)?;
-    let problem_lines = problems.iter().map(|problem| format!("{problem} ({})\n", problem.section));
-    output::text(&problem_lines.chain(notes.iter().map(|note| format!("note: {note}\n"))).collect::<String>())?;
+    let problem_lines = problems.iter().map(|problem| format!("{problem} ({})", problem.section));
+    output::lines(problem_lines.chain(notes.iter().map(|note| format!("note: {note}"))))?;
     if problems.is_empty() {
         return Ok(Ended::Done);
     }

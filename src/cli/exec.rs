@@ -5,7 +5,7 @@ use super::command::{Command, Flag, Positionals};
 use super::create::{CONSOLE_SOCKET, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS};
 use super::run::DETACH;
 use super::{Ended, Invocation};
-use crate::container::{self, Exec};
+use crate::container::{self, Exec, Notice};
 use anyhow::{Context, Result, bail};
 
 /// The command.
@@ -44,8 +44,8 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let request = request(&invocation.given).context("exec failed")?;
-    let warn = |warnings: &[String]| super::log::warnings(&invocation.globals, warnings);
-    let code = container::exec(&invocation.runtime()?, &request, &warn).context("exec failed")?;
+    let notice = |notice: Notice<'_>| super::log::notice(&invocation.globals, notice);
+    let code = container::exec(&invocation.runtime()?, &request, &notice).context("exec failed")?;
     Ok(Ended::Program(code))
 }
 

@@ -4,6 +4,8 @@
 //! written, unless `--debug` asks for more. Standard error gets the same text, because it is all that some callers see.
 
 use super::globals::{Format, Globals};
+use super::output;
+use crate::container::Notice;
 use crate::sys::{self, Asked, clock, files};
 use anyhow::Context;
 use rustix::fs::{Mode, OFlags};
@@ -20,7 +22,7 @@ pub(super) fn prepare(globals: &mut Globals) -> anyhow::Result<()> {
 
 /// Tells the failure of a call on standard error and, when there is one, in the log file.
 pub(super) fn failure(globals: &Globals, error: &anyhow::Error) {
-    let message = one_line(&format!("{error:#}"));
+    let message = message(error);
     to_stderr(&format!("ocicat: {message}\n"));
     if let Some(path) = &globals.log {
         let line = entry(globals.log_format, "error", &message, &clock::now_rfc3339(), &parts(error));
@@ -35,6 +37,14 @@ pub(super) fn failure(globals: &Globals, error: &anyhow::Error) {
 pub(super) fn warnings(globals: &Globals, messages: &[String]) {
     for message in messages {
         more(globals, "warning", message);
+    }
+}
+
+/// Tells one of these; what has ended the program goes to standard error where there is no log: nobody else would learn it.
+pub(super) fn notice(globals: &Globals, notice: Notice<'_>) {
+    match notice {
+        Notice::End(message) if globals.log.is_none() => to_stderr(&format!("ocicat: {}\n", one_line(message))),
+        Notice::End(message) | Notice::Warning(message) => more(globals, "warning", message),
     }
 }
 
@@ -86,14 +96,33 @@ fn parts(error: &anyhow::Error) -> Vec<(&'static str, String)> {
         let name = failed.errno.name();
         parts.push(("errno", if name.is_empty() { failed.errno.0.to_string() } else { name.to_owned() }));
     }
-    if let Some((_, hint)) = one_line(&format!("{error:#}")).split_once("; hint: ") {
+    if let Some((_, hint)) = message(error).split_once("; hint: ") {
         parts.push(("hint", hint.to_owned()));
     }
     parts
 }
 
+/// The whole error; a hint stands last.
+fn message(error: &anyhow::Error) -> String {
+    let text = one_line(&format!("{error:#}"));
+    match sys::general_hint(error).filter(|_| !text.contains("; hint: ")) {
+        Some(hint) => format!("{text}; hint: {hint}"),
+        None => text,
+    }
+}
+
+/// One line of bounded length, whatever somebody has put into a name. The end has the cause, so it is the middle that goes.
 fn one_line(message: &str) -> String {
-    message.split(['\n', '\r']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    const BEGIN: usize = 6000;
+    const END: usize = 2000;
+    let shown = output::harmless(message.trim_end());
+    if shown.len() <= BEGIN + END {
+        return shown;
+    }
+    let (begin, end) = (shown.floor_char_boundary(BEGIN), shown.ceil_char_boundary(shown.len() - END));
+    let left_out = end - begin;
+    let (Some(begin), Some(end)) = (shown.get(..begin), shown.get(end..)) else { return shown };
+    format!("{begin} ({left_out} bytes left out) {end}")
 }
 
 /// Appends in one write, so that two runtimes with one log do not mix their lines.
@@ -124,7 +153,22 @@ mod tests {
             entry(Format::Text, "error", "no", time, &[("errno", "EPERM".to_owned())]),
             "time=\"2026-11-23T08:50:57.000000001Z\" level=error msg=\"no\"\n"
         );
-        assert_eq!(one_line("a\nb\r\n"), "a b");
+    }
+
+    #[test]
+    fn a_message_is_one_line_that_controls_no_terminal_and_has_an_end() {
+        for (message, expected) in [
+            ("plain \"text\" with \\ and é\n", "plain \"text\" with \\ and é"),
+            ("a\nb\r\n", "a\\nb"),
+            ("x\u{1b}[31m\u{7}\u{85}", "x\\u{1b}[31m\\u{7}"),
+            ("open /\u{202e}cod.exe\u{2028}: no", "open /\\u{202e}cod.exe\\u{2028}: no"),
+        ] {
+            assert_eq!(one_line(message), expected);
+        }
+        let long = format!("open /{}: no such file (ENOENT)", "é".repeat(100_000));
+        let shown = one_line(&long);
+        assert!(shown.len() < 8100 && shown.starts_with("open /é"), "{}", shown.len());
+        assert!(shown.contains(" bytes left out) é") && shown.ends_with("é: no such file (ENOENT)"));
     }
 
     #[test]

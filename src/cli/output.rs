@@ -13,6 +13,14 @@ pub(super) fn text(text: &str) -> Result<()> {
     stream(text).map(drop)
 }
 
+/// Writes each as one line, whatever is in it.
+///
+/// # Errors
+/// As [`text`].
+pub(super) fn lines(lines: impl Iterator<Item = String>) -> Result<()> {
+    text(&lines.map(|line| harmless(&line) + "\n").collect::<String>())
+}
+
 /// Writes text and tells whether anybody reads on.
 ///
 /// # Errors
@@ -55,12 +63,13 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<()> {
     text(&(serde_json::to_string(value)? + "\n"))
 }
 
-/// Text that comes from somebody else, for a terminal: its control characters are shown and not obeyed.
-#[cfg(feature = "image")]
+/// Text that comes from somebody else, for a terminal or a log: what controls either is shown and not obeyed, line ends and the
+/// characters that turn the direction of text around (CVE-2021-42574) included.
 pub(super) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     shown
 }

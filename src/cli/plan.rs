@@ -47,7 +47,7 @@ fn run(invocation: &Invocation) -> Result<Ended> {
     if json {
         output::json(&steps)?;
     } else {
-        output::text(&steps.iter().map(|step| format!("{step}\n")).collect::<String>())?;
+        output::lines(steps.into_iter())?;
     }
     Ok(Ended::Done)
 }

@@ -9,7 +9,7 @@ use super::command::{Command, Flag, Positionals};
 use super::create::{self, BUNDLE, CONSOLE_SOCKET, NO_PIVOT, PID_FILE};
 use super::run::{DETACH, NO_SUBREAPER};
 use super::{Ended, Invocation};
-use crate::container::{self, Restore};
+use crate::container::{self, Notice, Restore};
 use anyhow::Result;
 
 /// The command.
@@ -52,7 +52,8 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let request = request(&invocation.given)?;
-    Ok(Ended::Program(container::restore(&invocation.runtime()?, &request)?))
+    let notice = |notice: Notice<'_>| super::log::notice(&invocation.globals, notice);
+    Ok(Ended::Program(container::restore(&invocation.runtime()?, &request, &notice)?))
 }
 
 fn request(given: &Given) -> Result<Restore> {

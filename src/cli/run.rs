@@ -4,7 +4,7 @@ use super::arguments::Given;
 use super::command::{Command, Flag, Positionals};
 use super::create::{self, BUNDLE, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS};
 use super::{Ended, Invocation};
-use crate::container::{self, Run};
+use crate::container::{self, Notice, Run};
 use anyhow::Result;
 
 pub(super) const DETACH: Flag = Flag::switch("detach", "do not wait for the program").short('d');
@@ -39,8 +39,8 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let request = request(&invocation.given)?;
-    let warn = |warnings: &[String]| super::log::warnings(&invocation.globals, warnings);
-    Ok(Ended::Program(container::run(&invocation.runtime()?, &request, &warn)?))
+    let notice = |notice: Notice<'_>| super::log::notice(&invocation.globals, notice);
+    Ok(Ended::Program(container::run(&invocation.runtime()?, &request, &notice)?))
 }
 
 fn request(given: &Given) -> Result<Run> {

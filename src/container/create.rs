@@ -48,6 +48,8 @@ pub(super) struct Made {
     pub(super) terminal: Option<OwnedFd>,
     /// What could not be granted.
     pub(super) warnings: Vec<String>,
+    /// OOM kills that its cgroup had counted before it.
+    pub(super) oom_kills_before: u64,
 }
 
 /// A bundle that was read and checked, and what is to be done with it.
@@ -104,15 +106,16 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
         process::sysctl::check_joined(linux).map_err(locate)?;
     }
     let directory = store::claim(&runtime.root, &id)?;
-    let mut undo = Undo::default();
-    undo.push("state", || drop(directory.remove()));
+    let mut undo = Undo::new(|| drop(directory.remove()));
     runtime.progress.done(|| format!("{} claimed", runtime.root.join(id.as_str()).display()));
     plan.cgroups.survey().map_err(locate)?;
+    let creator = Identity::own()?;
+    plan.cgroups.set_mark(cgroups::mark(creator.start, id.as_str()));
     let record = Record {
         no_new_keyring: request.no_new_keyring,
-        ..first_record(&config, &id, bundle, &runtime.host, plan.cgroups.paths())?
+        ..first_record(&config, &id, bundle, (runtime.host.euid, creator), plan.cgroups.paths())
     };
-    let hooks_begun = Cell::new(false);
+    let (hooks_begun, oom_kills_before) = (Cell::new(false), Cell::new(0));
     let attempt = Attempt {
         request,
         progress: &runtime.progress,
@@ -122,19 +125,21 @@ pub(super) fn make(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Ma
         directory: &directory,
         raw: &raw,
         hooks_begun: &hooks_begun,
+        oom_kills_before: &oom_kills_before,
     };
     match bring_up(&attempt, &record, &mut undo) {
         Ok((record, spawned, terminal)) => {
             undo.keep();
             let warnings = warnings::of_container(&plan, &config);
-            Ok(Made { directory, record, config, spawned, terminal, warnings })
+            let oom_kills_before = oom_kills_before.get();
+            Ok(Made { directory, record, config, spawned, terminal, warnings, oom_kills_before })
         }
         Err(error) => {
-            drop(undo);
+            let error = undo.because_of(locate(error));
             if hooks_begun.get() {
                 poststop::run(&config, &status::state(&record, Status::Stopped));
             }
-            Err(locate(error))
+            Err(error)
         }
     }
 }
@@ -174,11 +179,11 @@ pub(super) fn first_record(
     config: &Config,
     id: &ContainerId,
     bundle: PathBuf,
-    host: &crate::host::Host,
+    (owner, creator): (u32, Identity),
     paths: &cgroups::Paths,
-) -> Result<Record> {
+) -> Record {
     let rootfs = bundle.join(config.root.as_ref().map_or(Path::new(""), |root| root.path.as_path()));
-    Ok(Record {
+    Record {
         version: 1,
         oci_version: config.oci_version.clone(),
         id: id.to_string(),
@@ -186,10 +191,10 @@ pub(super) fn first_record(
         rootfs,
         annotations: config.annotations.clone(),
         created: clock::now_rfc3339(),
-        owner: host.euid,
+        owner,
         boot_id: boot_id().to_owned(),
         pid_namespace: pid_namespace(),
-        creator: Identity::own()?,
+        creator,
         init: None,
         cgroups: Some(paths.clone()),
         no_new_keyring: false,
@@ -197,7 +202,7 @@ pub(super) fn first_record(
         checkpointed: false,
         time_namespace: false,
         exit: None,
-    })
+    }
 }
 
 /// One attempt to make a container.
@@ -210,6 +215,7 @@ struct Attempt<'a> {
     directory: &'a Directory,
     raw: &'a [u8],
     hooks_begun: &'a Cell<bool>,
+    oom_kills_before: &'a Cell<u64>,
 }
 
 type Up = (Record, spawn::Spawned, Option<OwnedFd>);
@@ -222,10 +228,8 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
         directory.write_new(store::SECCOMP, &filter.to_bytes())?;
     }
     let console = attempt.request.console_socket.as_deref().map(console_socket::connect).transpose()?;
-    let paths = attempt.plan.cgroups.paths().clone();
-    let cgroup = attempt.plan.cgroups.make(&|path| sharing::owner_of(directory, path))?;
-    // Not before: whoever is in a cgroup that was refused is somebody else's.
-    undo.push("cgroups", move || drop(paths.remove_by_force()));
+    let cgroup = make_cgroups(&attempt.plan.cgroups, directory, undo)?;
+    attempt.oom_kills_before.set(cgroup.oom_kills_before());
     attempt.progress.done(|| "record written, cgroups and limits made".to_owned());
     let base = status::state(first, Status::Created);
     let state = move |pid: i32| serde_json::to_string(&status::State { pid, ..base.clone() }).unwrap_or_default();
@@ -245,6 +249,7 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
     undo.push("init", move || {
         let _ = pidfd::send_signal(&doomed, libc::SIGKILL);
         let _ = pidfd::reap(&doomed);
+        Ok(())
     });
     let ready = attempt.converse(&spawned, &state).map_err(|error| explain(error, &spawned, cgroup.paths()))?;
     let paths = Some(cgroup.keep()).filter(|paths| first.cgroups.as_ref() != Some(paths));
@@ -256,6 +261,26 @@ fn bring_up(attempt: &Attempt<'_>, first: &Record, undo: &mut Undo<'_>) -> Resul
     spawned.parent.done()?;
     attempt.progress.done(|| "recorded as created".to_owned());
     Ok((record, spawned, terminal))
+}
+
+/// Makes the cgroups; what of them could not be taken back stays in the record.
+pub(super) fn make_cgroups(plan: &cgroups::Plan, directory: &Directory, undo: &mut Undo<'_>) -> Result<cgroups::Made> {
+    match plan.make(&|path| sharing::owner_of(directory, path)) {
+        Ok(made) => {
+            // Not before: whoever is in a cgroup that was refused is somebody else's.
+            let paths = made.paths().clone();
+            undo.push("cgroups", move || paths.remove_by_force());
+            Ok(made)
+        }
+        Err(not_made) => {
+            let cgroups::NotMade { error, left } = *not_made;
+            if let Some((paths, why)) = left {
+                undo.push("cgroups", move || Err(why));
+                directory.amend(&Amendment { cgroups: Some(paths), ..Amendment::default() })?;
+            }
+            Err(error)
+        }
+    }
 }
 
 impl Attempt<'_> {

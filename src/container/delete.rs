@@ -93,7 +93,8 @@ pub(super) fn destroy_again(found: &Found) -> Result<Vec<String>> {
     if found.directory.exists() { destroy(found) } else { Ok(Vec::new()) }
 }
 
-/// The same for a container of this very process: nothing of it needs to be read again.
+/// The same for a container of this very process: nothing of it needs to be read again. What could not be removed is among
+/// the warnings, and still recorded.
 pub(super) fn destroy_made(made: &Made) -> Vec<String> {
     destroy_own(&made.record, &made.directory, &made.config)
 }
@@ -101,7 +102,9 @@ pub(super) fn destroy_made(made: &Made) -> Vec<String> {
 /// The same for one whose lock was given away meanwhile.
 pub(super) fn destroy_own(record: &Record, directory: &Directory, config: &Config) -> Vec<String> {
     if directory.lock().is_ok() && directory.exists() {
-        return take_back(record, directory, Some(config)).unwrap_or_default();
+        return take_back(record, directory, Some(config)).unwrap_or_else(|error| {
+            vec![format!("container {} is not wholly removed: {error:#}; hint: delete --force", record.id)]
+        });
     }
     Vec::new()
 }

@@ -5,7 +5,7 @@ use super::exposed;
 use super::find::{self, Found};
 use super::status::{self, State, Status};
 use super::store;
-use super::{Exec, Runtime, warnings};
+use super::{Exec, Notice, Runtime, oom, warnings};
 use crate::cgroups;
 use crate::config::{Capabilities, Config, Process, User};
 use crate::namespaces::Kind;
@@ -16,12 +16,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::OFlags;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Runs a process in a container; answers with its exit code, or 0 when it is detached. `warn` hears what could not be granted,
-/// once the program runs.
+/// Runs a process in a container; answers with its exit code, or 0 when it is detached. `notice` hears what could not be granted,
+/// once the program runs, and why the kernel killed it.
 ///
 /// # Errors
 /// The container does not run, or the process cannot be made.
-pub fn exec(runtime: &Runtime, request: &Exec, warn: &dyn Fn(&[String])) -> Result<i32> {
+pub fn exec(runtime: &Runtime, request: &Exec, notice: &dyn Fn(Notice<'_>)) -> Result<i32> {
     let found = find::look(runtime, &request.id)?;
     match found.status {
         Status::Running | Status::Created => {}
@@ -53,6 +53,8 @@ pub fn exec(runtime: &Runtime, request: &Exec, warn: &dyn Fn(&[String])) -> Resu
     })?;
     plan.execute.makes_directory = false;
     runtime.progress.done(|| "container found, process planned".to_owned());
+    let paths = found.record.cgroups.as_ref().filter(|_| !request.detach);
+    let watch = oom::Watch::now(&request.id, paths);
     let supervisor = if request.detach { None } else { Some(signals::Supervisor::prepare(false)?) };
     let console = request.console_socket.as_deref().map(console_socket::connect).transpose()?;
     let spawned = born(runtime, &found, &config, request, &plan).map_err(|error| explained(error, &found))?;
@@ -66,10 +68,12 @@ pub fn exec(runtime: &Runtime, request: &Exec, warn: &dyn Fn(&[String])) -> Resu
         return Err(failure::translate(&process, error));
     }
     runtime.progress.done(|| "program executed".to_owned());
-    warn(&warnings::of(&plan, &config));
+    warnings::tell(&warnings::of(&plan, &config), notice);
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal };
-    Ok(supervisor.supervise(&spawned.child.pidfd, spawned.child.pid, options)?.code())
+    let ended = supervisor.supervise(&spawned.child.pidfd, spawned.child.pid, options)?;
+    watch.tell(ended, notice);
+    Ok(ended.code())
 }
 
 /// What to say of a container that ends meanwhile: nothing of what goes wrong then is the caller's fault. Whatever kills the

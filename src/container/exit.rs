@@ -33,7 +33,9 @@ pub struct Exit {
 impl Exit {
     /// What is known now. Counters are read from the cgroup, which is there until the container is deleted.
     pub(super) fn of(record: &Record, ended: Option<pidfd::Ended>) -> Exit {
-        let spent = record.cgroups.as_ref().map(|paths| paths.spent()).unwrap_or_default();
+        // Another container may have the cgroup by now: what that one has spent is not this one's.
+        let own = record.cgroups.as_ref().filter(|paths| !paths.are_of_another());
+        let spent = own.map(|paths| paths.spent()).unwrap_or_default();
         Exit {
             exit_code: ended.map(pidfd::Ended::code),
             signal: match ended {

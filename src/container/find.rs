@@ -6,6 +6,7 @@ use super::store::{self, Directory};
 use super::{ContainerId, Runtime};
 use crate::config::Config;
 use crate::spec;
+use crate::sys::{cgroupfs, pidfd};
 use anyhow::{Context, Result, bail};
 use serde_json::value::RawValue;
 
@@ -24,20 +25,34 @@ pub(super) fn look(runtime: &Runtime, id: &str) -> Result<Found> {
     found(directory)
 }
 
-/// Takes a container: no other process changes it meanwhile.
+/// Takes a container that lives: no other process changes it meanwhile. One that has stopped is taken only when nobody else has it.
 pub(super) fn take(runtime: &Runtime, id: &str) -> Result<Found> {
     let directory = store::find(&runtime.root, &parse(id)?)?;
-    if !directory.try_lock() {
-        // A create may take as long as its hooks want: nothing can be done with the container until then.
-        if directory.record()?.is_none_or(|(record, _)| status::of(&record, &directory) == Status::Creating) {
-            bail!("container is being created: {id}");
+    while !directory.try_lock() {
+        let Some((record, _)) = directory.record()? else {
+            bail!(without_record(&directory));
+        };
+        // Both may take as long as their hooks want.
+        match status::of(&record, &directory) {
+            Status::Creating => bail!("container is being created: {id}"),
+            Status::Stopped => bail!("container not running: {id} is stopped, and another call works on it"),
+            Status::Created | Status::Running | Status::Paused => wait_a_moment(&record)?,
         }
-        directory.lock()?;
     }
     if !directory.exists() {
         bail!("container does not exist: {id}");
     }
     found(directory)
+}
+
+/// Waits until the container ends, at most so long: who has it may be about to kill it, and keep it then.
+fn wait_a_moment(record: &Record) -> Result<()> {
+    const MOMENT_MS: i32 = 10;
+    match record.current_init().and_then(|init| init.open()) {
+        Some(init) => drop(pidfd::wait_end(&init, MOMENT_MS)?),
+        None => cgroupfs::let_others_run(),
+    }
+    Ok(())
 }
 
 /// An id that cannot be one names no container.

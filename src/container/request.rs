@@ -55,6 +55,15 @@ pub struct Run {
     pub no_subreaper: bool,
 }
 
+/// What a verb tells of a call that succeeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice<'a> {
+    /// What could not be granted, or which poststop hook failed.
+    Warning(&'a str),
+    /// Why the program was ended that was looked after; the standard streams are nobody's by then.
+    End(&'a str),
+}
+
 /// What `checkpoint` and `restore` have in common.
 #[derive(Debug, Clone, Default)]
 pub struct Criu {

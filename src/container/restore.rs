@@ -20,7 +20,7 @@ use super::record::{Amendment, Identity, Record};
 use super::status::{self, Status};
 use super::store::{self, Directory};
 use super::undo::Undo;
-use super::{ContainerId, Restore, Runtime, delete, find, poststop, sharing, streams};
+use super::{ContainerId, Notice, Restore, Runtime, delete, find, oom, poststop, streams, warnings};
 use crate::cgroups;
 use crate::config::Config;
 use crate::namespaces::{self, Kind as Namespace};
@@ -32,21 +32,26 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Restores a container; answers with its exit code, or 0 when it is detached.
+/// Restores a container; answers with its exit code, or 0 when it is detached. `notice` hears the same as with `run`.
 ///
 /// # Errors
 /// What is wrong with the bundle or the images, or why criu cannot restore them; nothing is left behind.
-pub fn restore(runtime: &Runtime, request: &Restore) -> Result<i32> {
+pub fn restore(runtime: &Runtime, request: &Restore, notice: &dyn Fn(Notice<'_>)) -> Result<i32> {
     let supervisor = match request.detach {
         false => Some(signals::Supervisor::prepare(!request.no_subreaper)?),
         true => None,
     };
     let restored = make(runtime, request)?;
+    warnings::tell(&restored.warnings, notice);
     let Some(supervisor) = supervisor else { return Ok(0) };
     restored.directory.unlock()?;
     let options = signals::Options { terminal: restored.terminal };
     let ended = supervisor.supervise(&restored.init, restored.pid, options);
-    delete::destroy_own(&restored.record, &restored.directory, &restored.config);
+    if let Ok(ended) = ended {
+        let paths = restored.record.cgroups.as_ref();
+        oom::Watch::since(&restored.record.id, paths, restored.oom_kills_before).tell(ended, notice);
+    }
+    warnings::tell(&delete::destroy_own(&restored.record, &restored.directory, &restored.config), notice);
     Ok(ended?.code())
 }
 
@@ -59,6 +64,10 @@ struct Restored {
     init: OwnedFd,
     /// Master of the terminal, when this process is to relay it.
     terminal: Option<OwnedFd>,
+    /// What could not be granted.
+    warnings: Vec<String>,
+    /// OOM kills that its cgroup had counted before it.
+    oom_kills_before: u64,
 }
 
 fn make(runtime: &Runtime, request: &Restore) -> Result<Restored> {
@@ -71,10 +80,11 @@ fn make(runtime: &Runtime, request: &Restore) -> Result<Restored> {
     let images_streams = images.streams()?;
     drop(images);
     let directory = claim(runtime, &id)?;
-    let mut undo = Undo::default();
-    undo.push("state", || drop(directory.remove()));
+    let mut undo = Undo::new(|| drop(directory.remove()));
     plan.cgroups.survey().map_err(create::locate)?;
-    let first = create::first_record(&config, &id, bundle, &runtime.host, plan.cgroups.paths())?;
+    let creator = Identity::own()?;
+    plan.cgroups.set_mark(cgroups::mark(creator.start, id.as_str()));
+    let first = create::first_record(&config, &id, bundle, (runtime.host.euid, creator), plan.cgroups.paths());
     let record = Record { streams: streams::restored(&images_streams, &first.streams), ..first };
     let attempt = Attempt {
         request,
@@ -83,19 +93,21 @@ fn make(runtime: &Runtime, request: &Restore) -> Result<Restored> {
         plan: &plan,
         directory: &directory,
         hooks_begun: Cell::new(false),
+        oom_kills_before: Cell::new(0),
     };
     match attempt.bring_up(&record, &raw, &images_streams, &mut undo) {
         Ok(Up { record, init, terminal }) => {
             undo.keep();
             let pid = record.init.map_or(0, |init| init.pid);
-            Ok(Restored { directory, record, config, pid, init, terminal })
+            let (warnings, oom_kills_before) = (warnings::of_container(&plan, &config), attempt.oom_kills_before.get());
+            Ok(Restored { directory, record, config, pid, init, terminal, warnings, oom_kills_before })
         }
         Err(error) => {
-            drop(undo);
+            let error = undo.because_of(create::locate(error));
             if attempt.hooks_begun.get() {
                 poststop::run(&config, &status::state(&record, Status::Stopped));
             }
-            Err(create::locate(error))
+            Err(error)
         }
     }
 }
@@ -147,6 +159,7 @@ struct Attempt<'a> {
     plan: &'a crate::spec::plan::Plan,
     directory: &'a Directory,
     hooks_begun: Cell<bool>,
+    oom_kills_before: Cell<u64>,
 }
 
 struct Up {
@@ -170,10 +183,8 @@ impl Attempt<'_> {
             self.directory.write_new(store::SECCOMP, &filter.to_bytes())?;
         }
         let console = self.request.create.console_socket.as_deref().map(console_socket::connect).transpose()?;
-        let paths = self.plan.cgroups.paths().clone();
-        let cgroup = self.plan.cgroups.make(&|path| sharing::owner_of(self.directory, path))?;
-        // Not before: whoever is in a cgroup that was refused is somebody else's.
-        undo.push("cgroups", move || drop(paths.remove_by_force()));
+        let cgroup = create::make_cgroups(&self.plan.cgroups, self.directory, undo)?;
+        self.oom_kills_before.set(cgroup.oom_kills_before());
         let happened = self.ask_criu(first, streams, &cgroup)?;
         let (record, terminal) = (happened.record, happened.terminal);
         let record = record.context("criu has restored the container and not said which process it is")?;
@@ -183,6 +194,7 @@ impl Attempt<'_> {
         undo.push("init", move || {
             let _ = pidfd::send_signal(&doomed, libc::SIGKILL);
             let _ = pidfd::reap(&doomed);
+            Ok(())
         });
         drop(cgroup.keep());
         let terminal = self.hand_out(pid, terminal, console.as_ref())?;

@@ -2,17 +2,18 @@
 
 use super::create::{self, Made, Mode};
 use super::exit::Exit;
+use super::oom;
 use super::status::{self, Status};
-use super::{Run, Runtime, delete, start};
+use super::{Notice, Run, Runtime, delete, start, warnings};
 use crate::process::{failure, signals};
 use anyhow::{Result, anyhow};
 
-/// Runs a container; answers with its exit code, or 0 when it is detached. `warn` hears what could not be granted once the
-/// program runs, and which poststop hooks failed (runtime.md, "Lifecycle", 13).
+/// Runs a container; answers with its exit code, or 0 when it is detached. `notice` hears what could not be granted
+/// once the program runs, why the kernel killed it, and which poststop hooks failed (runtime.md, "Lifecycle", 13).
 ///
 /// # Errors
 /// As `create` and `start`; the container is gone then.
-pub fn run(runtime: &Runtime, request: &Run, warn: &dyn Fn(&[String])) -> Result<i32> {
+pub fn run(runtime: &Runtime, request: &Run, notice: &dyn Fn(Notice<'_>)) -> Result<i32> {
     let mode = if request.detach { Mode::Detached } else { Mode::Foreground };
     let supervisor = match mode {
         Mode::Foreground => Some(signals::Supervisor::prepare(!request.no_subreaper)?),
@@ -25,14 +26,18 @@ pub fn run(runtime: &Runtime, request: &Run, warn: &dyn Fn(&[String])) -> Result
         return Err(error);
     }
     runtime.progress.done(|| "program begun, poststart hooks ended".to_owned());
-    warn(&made.warnings);
+    warnings::tell(&made.warnings, notice);
     let Some(supervisor) = supervisor else { return Ok(0) };
     let options = signals::Options { terminal };
     let ended = supervisor.supervise(&made.spawned.child.pidfd, made.spawned.child.pid, options);
     runtime.progress.done(|| "program ended".to_owned());
+    if let Ok(ended) = ended {
+        let paths = made.record.cgroups.as_ref();
+        oom::Watch::since(&made.record.id, paths, made.oom_kills_before).tell(ended, notice);
+    }
     match &ended {
         Ok(ended) if request.keep => Exit::now(&made.record, Some(*ended)).keep(&made.directory),
-        _ => warn(&delete::destroy_made(&made)),
+        _ => warnings::tell(&delete::destroy_made(&made), notice),
     }
     Ok(ended?.code())
 }

@@ -1,7 +1,8 @@
 //! Whose a cgroup is: config.json says where it shall be (linux.cgroupsPath), and two containers may say the same.
 //!
 //! Two that live never have the same one. But one that has stopped leaves its cgroup behind, another may be made in it, and
-//! after a restart of the machine anybody may be there: what is done to the first must not reach the second.
+//! after a restart of the machine anybody may be there: what is done to the first must not reach the second. Those of the same state
+//! root are asked; for others there is a mark on the directory (`cgroups::mark`).
 
 use super::record::Record;
 use super::status::{self, Status};
@@ -32,7 +33,8 @@ pub(super) fn own_cgroups<'a>(record: &'a Record, directory: &Directory) -> Opti
     let is_ours = |given: &Path| paths.hierarchies.iter().any(|hierarchy| hierarchy.directory == given);
     let lives = record.current_init().is_some_and(|init| init.is_alive());
     // An empty one is the quick answer, and the usual one.
-    (lives || !paths.is_populated() || owner(directory, &is_ours).is_none()).then_some(paths)
+    let is_ours_still = || !paths.is_populated() || owner(directory, &is_ours).is_none();
+    (lives || !paths.are_of_another() && is_ours_still()).then_some(paths)
 }
 
 impl Found {

@@ -1,9 +1,15 @@
 //! What config.json asks for and nobody can grant: no error, but said (config.md, "Capabilities"; the other runtimes' way with
 //! unknown system calls).
 
+use super::Notice;
 use crate::config::Config;
 use crate::process::{capabilities, plan};
 use crate::spec;
+
+/// Tells them one by one.
+pub(super) fn tell(warnings: &[String], notice: &dyn Fn(Notice<'_>)) {
+    warnings.iter().for_each(|warning| notice(Notice::Warning(warning)));
+}
 
 /// Warnings about a container.
 pub(super) fn of_container(plan: &spec::plan::Plan, config: &Config) -> Vec<String> {

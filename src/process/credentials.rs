@@ -5,7 +5,7 @@
 //! added and not taken away (CVE-2022-2989).
 
 use crate::config::User;
-use crate::sys::{self, credentials};
+use crate::sys::{self, credentials, umask};
 use anyhow::{Result, bail};
 
 /// Who the process is.
@@ -43,7 +43,7 @@ pub fn apply(plan: &Plan) -> Result<()> {
     set_groups(&plan.groups)?;
     credentials::set_gid(plan.gid)?;
     credentials::set_uid(plan.uid)?;
-    credentials::set_umask(plan.umask);
+    umask::set(plan.umask);
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 
 use crate::config::Process;
 use crate::process::interpreter;
-use crate::sys::{self, Asked, Errno, files, reach};
+use crate::sys::{self, Asked, Errno, files, nodes, reach};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use std::ffi::{CStr, CString, OsStr};
@@ -117,6 +117,14 @@ pub fn make_directory(plan: &Plan, root: BorrowedFd<'_>) -> Result<()> {
     if !plan.makes_directory {
         return Ok(());
     }
+    // The caller's umask could keep the container's user out.
+    let mask = nodes::umask(0);
+    let made = make_missing(plan, root);
+    nodes::umask(mask);
+    made
+}
+
+fn make_missing(plan: &Plan, root: BorrowedFd<'_>) -> Result<()> {
     let path = plan.directory.to_bytes();
     let open = |path: &[u8]| in_root(root, OsStr::from_bytes(path), OFlags::PATH | OFlags::DIRECTORY);
     match open(path) {

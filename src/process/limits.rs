@@ -74,6 +74,10 @@ pub fn plan(rlimits: &[Rlimit]) -> Result<Plan> {
 
 /// Sets them for the calling process. Set late: a small RLIMIT_NOFILE would stop the runtime's own work.
 pub fn apply(plan: &Plan) -> Result<()> {
+    if plan.limits.iter().any(|limit| limit.resource == libc::RLIMIT_NOFILE) {
+        sys::forget_files_of_caller();
+    }
+    sys::give_back_files()?;
     for limit in &plan.limits {
         match sys::set(limit.resource, &limit.kind, limit.soft, limit.hard) {
             // Without CAP_SYS_RESOURCE nobody raises this one, and managers ask for it by default (containerd, buildkit).

@@ -1,6 +1,6 @@
 //! Children of any kind: waitid(2) by number. One child that is known is waited for by its pidfd (`sys::pidfd`).
 
-use super::{Asked, Errno, Error, Result, checked};
+use super::{Asked, Errno, Error, Result, checked, limits, umask};
 use std::ffi::{CStr, CString};
 
 /// The number of a child that has ended and not been reaped; it stays to be reaped. `None` while all of them live.
@@ -30,8 +30,12 @@ pub fn kill_group(leader: i32) {
     unsafe { libc::kill(-leader.max(2), libc::SIGKILL) };
 }
 
-/// execve(2); comes back only with the reason why not.
+/// execve(2) with the caller's own limit of files and umask; comes back only with the reason why not.
 pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> Error {
+    umask::give_back();
+    if let Err(error) = limits::give_back_files() {
+        return error;
+    }
     let arguments: Vec<_> = pointers(arguments).collect();
     let environment: Vec<_> = pointers(environment).collect();
     // SAFETY: both lists end in a null pointer and point to strings that live until the call is over.

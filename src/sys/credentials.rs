@@ -34,12 +34,12 @@ pub fn set_uid(uid: u32) -> Result<()> {
 pub fn set_groups(groups: &[u32]) -> Result<()> {
     // SAFETY: the pointer and the length come from one live slice of gid_t.
     let returned = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
-    checked(returned).asked(|| format!("setgroups {groups:?}")).map(|_| ())
-}
-
-/// umask(2).
-pub fn set_umask(mask: u32) {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));
+    checked(returned)
+        .asked(|| match groups.len() {
+            0..=16 => format!("setgroups {groups:?}"),
+            more => format!("setgroups of {more} groups"),
+        })
+        .map(|_| ())
 }
 
 /// Effective user and group of the calling thread.

@@ -108,6 +108,15 @@ pub fn errno_of(error: &anyhow::Error) -> Option<Errno> {
     error.chain().find_map(failed_call).map(|e| e.errno)
 }
 
+/// What helps against the errno of an error wherever it comes from.
+pub fn general_hint(error: &anyhow::Error) -> Option<String> {
+    if errno_of(error)? != Errno(libc::EMFILE) {
+        return None;
+    }
+    let (files, _) = limits::get(libc::RLIMIT_NOFILE).ok()?;
+    Some(format!("raise the limit of open files, which is {files} (ulimit -Hn, RLIMIT_NOFILE)"))
+}
+
 /// Turns the return value of a raw `libc::syscall` into a result.
 pub(crate) fn checked(returned: libc::c_long) -> std::io::Result<libc::c_long> {
     if returned < 0 { Err(std::io::Error::last_os_error()) } else { Ok(returned) }

@@ -1,7 +1,7 @@
 //! The runtime's own executable file, kept from being written by who can reach this process (CVE-2019-5736).
 
 use super::mount::{self, Change, attribute};
-use super::{Asked, Errno, Error, Result, checked, children::pointers, files, launcher, memory};
+use super::{Asked, Errno, Error, Result, checked, children::pointers, files, launcher, limits, memory, umask};
 use rustix::fs::{OFlags, SealFlags, StatVfsMountFlags};
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -63,6 +63,10 @@ fn execute(program: &OwnedFd) -> Error {
     };
     let arguments = strings(std::env::args_os().collect());
     let environment = strings(std::env::vars_os().map(variable).collect());
+    umask::give_back();
+    if let Err(error) = limits::give_back_files() {
+        return error;
+    }
     let (arguments, environment): (Vec<_>, Vec<_>) = (pointers(&arguments).collect(), pointers(&environment).collect());
     // SAFETY: both lists end in a null pointer and point to strings that live until the call is over.
     let returned = unsafe {

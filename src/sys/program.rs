@@ -31,6 +31,9 @@ macro_rules! program {
 
 /// What a program of ours needs before anything else. False where that cannot be had: then nothing can be done.
 pub fn prepared() -> bool {
+    // Where it cannot be raised, it is told of when it is too low.
+    let _ = super::limits::raise_files();
+    super::umask::leave_owner_access();
     // A closed standard stream would otherwise become the next file that is opened.
     super::descriptors::fill_closed_streams().is_ok() && super::signals::prepare().is_ok()
 }

@@ -140,3 +140,48 @@ fn a_container_with_hardly_any_descriptors_still_starts() {
         .run();
     assert_eq!(outcome.text(), "8", "{outcome}");
 }
+
+#[test]
+fn what_a_name_has_in_it_makes_no_second_line_and_no_endless_one_in_a_message_or_a_log() {
+    only_ocicat!("the peers write it as it is");
+    const FORGED: &str = "x\ntime=\"2026-01-01T00:00:00Z\" level=error msg=\"forged\"\r\u{1b}[2J\u{202e}\u{2028}";
+    let long = "y".repeat(200_000);
+    let rows: Vec<(&str, Container)> = [FORGED, long.as_str()]
+        .into_iter()
+        .flat_map(|name| {
+            let mount = json!({"destination": format!("/tmp/{name}"), "type": "bind", "source": format!("/no/{name}")});
+            [
+                ("args", Container::new().args(&[name])),
+                ("mount", Container::new().set("/mounts/-", mount)),
+                ("mount option", Container::new().mount("/tmp", "tmpfs", "tmpfs", &[name])),
+                ("annotation", Container::new().set("/annotations", json!({name: name})).args(&["/no"])),
+                ("environment", Container::new().set("/process/env", json!([name])).args(&["/no"])),
+                ("hostname", Container::new().set("/hostname", json!(name))),
+                ("cgroup", Container::new().set("/linux/resources", json!({"unified": {(name): "1"}}))),
+                ("hook", Container::new().set("/hooks/prestart", json!([{"path": format!("/no/{name}")}]))),
+                ("user", Container::new().set("/process/cwd", json!(name))),
+                ("root", Container::new().set("/root/path", json!(name))),
+            ]
+        })
+        .collect();
+    for (what, container) in rows {
+        container.write();
+        let id = &container.id;
+        let clean = |text: &str| text.chars().all(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{202e}'));
+        for format in ["json", "text"] {
+            let words = ["--log", "log", "--log-format", format, "run", id];
+            let outcome = container.call(&words);
+            assert!(outcome.code != 0 && outcome.err.len() < 10_000, "{what}: {} bytes", outcome.err.len());
+            assert!(outcome.err.strip_suffix('\n').is_some_and(clean), "{what}: {outcome}");
+            let log = std::fs::read_to_string(container.dir.join("log")).unwrap();
+            std::fs::remove_file(container.dir.join("log")).unwrap();
+            assert!(log.len() < 30_000 && log.strip_suffix('\n').is_some_and(clean), "{what}: {log}");
+            assert!(format == "text" || serde_json::from_str::<Value>(&log).is_ok(), "{what}: {log}");
+        }
+        let check = container.call(&["check"]);
+        assert!(check.out.lines().all(|line| clean(line) && !line.starts_with("time=")), "{what}: {check}");
+    }
+    let container = Container::new();
+    let outcome = container.call(&["state", FORGED]);
+    assert_eq!(outcome.err.lines().count(), 1, "{outcome}");
+}

@@ -32,6 +32,7 @@ mod rootless;
 mod signals;
 mod terminals;
 mod together;
+mod undone;
 mod updates;
 mod usage;
 mod waiting;

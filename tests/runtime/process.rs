@@ -449,3 +449,15 @@ fn a_doubled_limit_is_refused() {
     let limit = json!({"type": "RLIMIT_NOFILE", "soft": 100, "hard": 100});
     Container::new().set("/process/rlimits", json!([limit, limit])).run().fails("process.rlimits[1]");
 }
+
+#[test]
+fn as_many_groups_as_a_process_can_have_are_given_and_no_more() {
+    only_ocicat!("the peers tell EINVAL without a field");
+    let most: Vec<u32> = (100..65636).collect();
+    let container =
+        Container::new().set("/process/user/additionalGids", json!(most)).args(&["sleep", "1000"]).detached();
+    container.call(&["exec", &container.id, "sh", "-c", "grep ^Groups: /proc/self/status | wc -w"]).says("65537");
+    container
+        .call(&["exec", "--additional-gids", "7", &container.id, "true"])
+        .fails("process.user.additionalGids: 65537 groups are more than the 65536 that a process can have");
+}

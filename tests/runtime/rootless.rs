@@ -344,3 +344,23 @@ fn an_ordinary_user_who_asks_for_the_impossible_is_told_so() {
         "{outcome}"
     );
 }
+
+#[test]
+fn an_ordinary_user_whose_umask_takes_everything_has_containers_all_the_same() {
+    need!(possible(), "needs root to become an ordinary user, setpriv and user namespaces");
+    only_ocicat!("runc cannot open the state that it has made");
+    let container = of_a_user().args(&["sleep", "1000"]);
+    container.write();
+    let masked = |words: &[&str]| {
+        let call = as_user(&container, words);
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "umask 0777; exec \"$@\"", "sh"]).arg(call.get_program()).args(call.get_args());
+        shell.current_dir(&container.dir).stdin(container.null()).env_remove("XDG_RUNTIME_DIR");
+        shell
+    };
+    let id = &container.id;
+    finish(masked(&["run", "--detach", id])).ok();
+    finish(masked(&["exec", id, "sh", "-c", "umask"])).says("0022");
+    finish(masked(&["delete", "--force", id])).ok();
+    finish(masked(&["list", "--quiet"])).says("");
+}

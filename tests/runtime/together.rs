@@ -27,8 +27,9 @@ fn quiet(container: &Container, args: &[&str]) -> Child {
 #[test]
 fn of_two_that_are_made_at_once_in_one_cgroup_one_is_refused_and_the_other_lives() {
     only_ocicat!("others let both in");
-    for round in 0..8 {
-        let (first, second) = side_by_side_in_one_cgroup();
+    for round in 0..16 {
+        let in_one_root = round % 2 == 0;
+        let (first, second) = if in_one_root { side_by_side_in_one_cgroup() } else { two_in_one_cgroup() };
         let both = [first, second];
         both.iter().for_each(Container::write);
         let calls = [0, 1].map(|at| quiet(&both[at], &["create", &both[at].id]));
@@ -87,4 +88,69 @@ fn a_pause_that_a_kill_or_a_delete_overtakes_gives_up_at_once() {
         let said = outcome::content(&mut said);
         assert!(code == 0 || !said.contains("after 5 s"), "round {round}: {said}");
     }
+}
+
+#[test]
+fn calls_on_a_container_that_is_being_deleted_do_not_wait_for_its_poststop_hooks() {
+    only_ocicat!("the words are this runtime's");
+    let container = Container::new();
+    let (mut begun, mut go) = (container.fifo("begun"), container.fifo("go"));
+    let root = container.rootfs();
+    let line = format!("echo begun > {0}/begun; read go < {0}/go", root.display());
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", line]}]);
+    let container = container.set("/hooks", json!({"poststop": hook})).sleeping();
+    let id = &container.id;
+    let mut delete = quiet(&container, &["delete", "--force", id]);
+    assert_eq!(begun.line(), "begun");
+    for words in [&["pause", id][..], &["resume", id], &["start", id], &["update", "--pids-limit", "5", id]] {
+        container.call(words).fails("container not running").fails("is stopped, and another call works on it");
+    }
+    container.call(&["exec", id, "true"]).fails("container not running");
+    container.call(&["kill", id]).fails("container not running");
+    go.tell("go\n");
+    assert_eq!(outcome::code_of(&mut delete), 0);
+    assert_eq!(container.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_container_of_another_state_root_that_has_the_cgroup_now_is_left_alone() {
+    only_ocicat!("the peers kill it");
+    for made_anew in [false, true] {
+        // Each with a state root of its own.
+        let (first, second) = two_in_one_cgroup();
+        let first = first.detached();
+        first.end();
+        if made_anew {
+            for directory in host::cgroup_dirs(&first.cgroup) {
+                rustix::fs::rmdir(&directory).unwrap();
+            }
+        }
+        let second = second.detached();
+        assert_eq!((first.status().as_str(), second.status().as_str()), ("stopped", "running"));
+        assert_eq!(first.call(&["ps", "--format", "json", &first.id]).ok().json(), json!([]));
+        assert_eq!(first.state()["exit"]["cpuTime"], Value::Null, "that is the second's");
+        first.call(&["kill", "--all", &first.id, "KILL"]).ok();
+        assert_eq!(second.status(), "running", "made anew: {made_anew}");
+        first.call(&["delete", "--force", &first.id]).ok();
+        assert_eq!(second.status(), "running", "made anew: {made_anew}");
+        assert!(!host::cgroup_dirs(&second.cgroup).is_empty());
+        second.call(&["delete", "--force", &second.id]).ok();
+        assert_eq!(second.leftovers(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_a_container_left_in_its_cgroup_is_found_by_it_alone() {
+    only_ocicat!("the words are this runtime's");
+    let (first, second) = two_in_one_cgroup();
+    let first = first.without_namespace("pid").shell("sleep 1000 & exec sleep 1000").detached();
+    let pid = first.pid();
+    first.end();
+    assert!(!host::alive(pid) && first.status() == "stopped");
+    // Another cannot be made there, and nothing that it does ends what is there.
+    second.create().fails("has 1 process(es) already");
+    second.call(&["delete", "--force", &second.id]).ok();
+    assert!(!host::cgroup_dirs(&first.cgroup).is_empty());
+    first.call(&["delete", "--force", &first.id]).ok();
+    assert_eq!(first.leftovers(), Vec::<String>::new());
 }

@@ -148,3 +148,18 @@ fn limits_of_a_container_that_is_created_or_paused_can_be_changed_and_of_a_stopp
     only_ocicat!("runc writes into the cgroup of a stopped container");
     update("13").fails("container not running");
 }
+
+#[test]
+fn a_weight_for_an_idle_cgroup_is_refused_with_what_helps_and_nothing_was_changed() {
+    only_ocicat!("the words are ocicat's own");
+    let container = Container::new().sleeping();
+    let id = &container.id;
+    let idle = host::cgroup_dir("cpu", &container.cgroup).map(|dir| dir.join("cpu.idle"));
+    need!(host::limits("cpu") && idle.is_some_and(|file| file.exists()), "needs the controller cpu with cpu.idle");
+    container.call(&["update", "--cpu-idle", "1", id]).ok();
+    let refused = container.call(&["update", "--cpu-share", "77", "--pids-limit", "77", id]);
+    let refused = refused.fails("nothing was changed: linux.resources.cpu.shares: write ");
+    refused.fails("invalid argument (EINVAL); hint: an idle cgroup has no weight, set cpu.idle to 0 first");
+    container.call(&["update", "--cpu-idle", "0", id]).ok();
+    container.call(&["update", "--cpu-share", "77", id]).ok();
+}

@@ -120,3 +120,48 @@ fn a_poststop_hook_that_fails_after_a_foreground_run_is_in_the_log() {
     assert_eq!(entries.len(), 1, "{entries:?}");
     assert!(entries[0].starts_with("hooks.poststop[0] /bin/false: "), "{entries:?}");
 }
+
+/// A container that may use 16 MiB.
+fn small() -> Container {
+    Container::new().set("/linux/resources/memory", json!({"limit": 16_777_216, "swap": 16_777_216}))
+}
+
+#[test]
+fn a_foreground_run_or_exec_tells_that_the_kernel_has_killed_its_process_for_want_of_memory() {
+    only_ocicat!("the words are ocicat's own");
+    need!(host::limits("memory"), "needs the memory controller");
+    let said = |id: &str| {
+        format!(
+            "container {id}: the memory limit of 16777216 bytes was reached, the kernel killed its process (OOM); \
+             hint: raise linux.resources.memory.limit"
+        )
+    };
+    // The end of the program, and whether the kernel has something to do with it.
+    let rows = [
+        ("exec tail /dev/zero", 137, true),
+        ("tail /dev/zero", 137, true),
+        ("tail /dev/zero; exit 3", 3, false),
+        ("sh -c 'kill -9 $$'; exit $?", 137, false),
+        ("exit 0", 0, false),
+    ];
+    for (line, code, told) in rows {
+        let container = small().shell(line);
+        let outcome = container.run().exits(code);
+        let expected = if told { format!("ocicat: {}\n", said(&container.id)) } else { String::new() };
+        assert_eq!(outcome.err.replace("Killed\n", ""), expected, "run {line}: {outcome}");
+    }
+    let container = small().sleeping();
+    for (line, code, told) in rows {
+        let outcome = container.call(&["exec", &container.id, "sh", "-c", line]).exits(code);
+        let expected = if told { format!("ocicat: {}\n", said(&container.id)) } else { String::new() };
+        assert_eq!(outcome.err.replace("Killed\n", ""), expected, "exec {line}: {outcome}");
+    }
+    // A manager reads the log, and standard error is the program's then.
+    let container = small().args(&["tail", "/dev/zero"]);
+    container.write();
+    let log = container.dir.join("oom.json");
+    let words = ["--log", log.to_str().unwrap(), "--log-format", "json", "run", &container.id];
+    container.call(&words).exits(137).silently();
+    let entry: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!((&entry["level"], &entry["msg"]), (&json!("warning"), &json!(said(&container.id))));
+}

@@ -36,6 +36,9 @@ fn strings(process: &Process, report: &mut Report) {
     }
 }
 
+/// NGROUPS_MAX, setgroups(2).
+const MOST_GROUPS: usize = 65536;
+
 /// The highest id means "do not change" to setuid(2) and its like, and is no id.
 fn user(process: &Process, report: &mut Report) {
     let user = &process.user;
@@ -48,6 +51,13 @@ fn user(process: &Process, report: &mut Report) {
         if *id == u32::MAX {
             report.add(format!("process.user.additionalGids[{index}]"), format!("{id} is not an id"));
         }
+    }
+    let count = user.additional_gids.len();
+    if count > MOST_GROUPS {
+        report.add(
+            "process.user.additionalGids",
+            format!("{count} groups are more than the {MOST_GROUPS} that a process can have"),
+        );
     }
     if let Some(umask) = user.umask.filter(|umask| *umask > 0o777) {
         report.add("process.user.umask", format!("{umask} ({umask:o} in octal) is more than 511 (777 in octal)"));

@@ -96,6 +96,11 @@ fn problems_of_the_process_are_named() {
         ("/process/env", json!(["A=1", "B"]), "process.env[1]: \"B\" has no ="),
         ("/process/env", json!(["=1"]), "process.env[0]: \"=1\" has no name before the ="),
         ("/process/user/uid", json!(4294967295_u32), "process.user.uid: 4294967295 is not an id"),
+        (
+            "/process/user/additionalGids",
+            json!(vec![7; 65537]),
+            "process.user.additionalGids: 65537 groups are more than the 65536 that a process can have",
+        ),
         ("/process/user/umask", json!(512), "process.user.umask: 512 (1000 in octal) is more than 511 (777 in octal)"),
         (
             "/process/user/additionalGids",
