@@ -37,6 +37,7 @@ fn create(name: &CStr, flags: libc::c_uint) -> Result<OwnedFd> {
 }
 
 /// Gives free memory back to the kernel that free(3) keeps for later, of all threads (malloc_trim(3)).
+#[cfg(feature = "image")]
 pub(crate) fn return_free_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointer, and may be called at any time.
@@ -47,6 +48,7 @@ pub(crate) fn return_free_memory() {
 
 /// Makes free(3) return large blocks to the kernel at once. The C library raises its threshold with each large block that is
 /// freed (mallopt(3), M_MMAP_THRESHOLD), and later ones stay with the threads that had them.
+#[cfg(feature = "image")]
 pub(crate) fn return_large_blocks() {
     #[cfg(target_env = "gnu")]
     {
