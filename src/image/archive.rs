@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 const BUFFER: usize = 256 << 10;
 /// Extended headers of an archive of a few files need no more (bytes).
 const HEADER_LIMIT: u64 = 1 << 20;
+/// Names of an archive that are kept, with what a table needs for each (bytes): 50,000 blobs.
+const NAMES_LIMIT: usize = 8 << 20;
 /// Links that lead to links, not further than this.
 const LINKS: usize = 8;
 
@@ -62,11 +64,16 @@ impl Source {
         let counted = Counted { inner: BufReader::with_capacity(BUFFER, file.try_clone()?), at: 0 };
         let mut reader = Reader::new(counted, HEADER_LIMIT);
         let (mut members, mut links) = (HashMap::new(), HashMap::new());
+        let mut kept = 0;
         let mut entry = Entry::default();
         let mut found = reader.next(&mut entry).context("this is no archive of an image")?;
         while found {
             // What a document names is text.
             let name = String::from_utf8_lossy(&entry.path).trim_start_matches("./").to_owned();
+            kept += name.len() + entry.link.len() + 2 * size_of::<(String, String)>();
+            if kept > NAMES_LIMIT {
+                bail!("archive has more than {NAMES_LIMIT} bytes of names: no archive of images has");
+            }
             match entry.kind {
                 Kind::File if entry.sparse.is_none() => drop(members.insert(name, (reader.position().at, entry.size))),
                 Kind::HardLink => drop(links.insert(name, String::from_utf8_lossy(&entry.link).into_owned())),

@@ -73,3 +73,14 @@ fn an_archive_that_was_not_finished_is_not_there() {
     drop(sink);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn an_archive_of_names_without_end_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.tar");
+    let mut sink = Sink::archive(&path).unwrap();
+    (0..40_000).for_each(|n| sink.bytes(&format!("{}{n}", "n".repeat(90) + &"/n".repeat(50)), b"").unwrap());
+    sink.finish().unwrap();
+    let error = Source::open(&path, directory.path(), &Limits::default()).err().unwrap();
+    assert_eq!(error.to_string(), "archive has more than 8388608 bytes of names: no archive of images has");
+}
