@@ -55,8 +55,8 @@ impl<'s, R: BufRead> Decoder<'s, R> {
         Ok(true)
     }
 
-    /// Decompresses some bytes: how many were made, and whether more input is needed.
-    fn step(&mut self, into: &mut [u8]) -> Result<(usize, bool)> {
+    /// Decompresses some bytes and answers how many; none, when more has to be read first.
+    fn step(&mut self, into: &mut [u8]) -> Result<usize> {
         let mut output = OutBuffer::around(into);
         let from_source = self.ahead.is_empty();
         let available = if from_source { self.source.fill_buf()? } else { &self.ahead };
@@ -73,7 +73,7 @@ impl<'s, R: BufRead> Decoder<'s, R> {
         if ended && made == 0 && self.in_frame {
             return Err(Error::new(ErrorKind::UnexpectedEof, "incomplete frame"));
         }
-        Ok((made, used > 0))
+        Ok(made)
     }
 }
 
@@ -86,7 +86,7 @@ impl<R: BufRead> Read for Decoder<'_, R> {
             if !self.in_frame && !self.begin()? {
                 return Ok(0);
             }
-            let (made, _) = self.step(into)?;
+            let made = self.step(into)?;
             if made > 0 {
                 return Ok(made);
             }
