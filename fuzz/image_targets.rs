@@ -3,8 +3,8 @@
 use ocicat::image::configuration::ImageConfiguration;
 use ocicat::image::manifest;
 use ocicat::image::tar::{Entry, Reader};
-use ocicat::image::unpack::{self, Below, Ids, Limits, Source, Target};
-use ocicat::image::{manifest::Descriptor, progress::Quiet};
+use ocicat::image::unpack::{self, Below, Ids, Limits, Pool, Room, Source, Target};
+use ocicat::image::{manifest::Descriptor, progress::Quiet, store::Store};
 use std::os::fd::AsFd;
 
 /// The tar reader: whatever the bytes, it ends and takes no more memory than its limit.
@@ -30,6 +30,8 @@ pub fn layer(bytes: &[u8]) {
     let (root, own, _) = (make("root"), make("own"), make("outside"));
     let limits = Limits { bytes: 1 << 20, entries: 1000, depth: 32, ..Limits::default() };
     let ids = Ids::default();
+    let store = Store::open(&place.join("store")).expect("a store");
+    let pool = Pool::default();
     for (into, below) in [(&root, Below::Nothing), (&root, Below::Tree), (&own, Below::Unknown)] {
         let owned = bytes.to_vec();
         let source = Source {
@@ -39,7 +41,8 @@ pub fn layer(bytes: &[u8]) {
             diff_id: ocicat::registry::Digest::of(bytes),
         };
         let is_own = matches!(below, Below::Unknown);
-        let unpacked = unpack::layer(source, Target { root: into.as_fd(), below, ids: &ids }, &limits, &Quiet);
+        let room = Room { limits, share: pool.patient_share(), store: &store };
+        let unpacked = unpack::layer(source, Target { root: into.as_fd(), below, ids: &ids }, &room, &Quiet);
         if let (Ok(unpacked), true) = (unpacked, is_own) {
             let _ = unpack::settle(own.as_fd(), &[root.as_fd()], unpacked.pending);
         }

@@ -12,6 +12,10 @@ use std::path::Path;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
+#[cfg(feature = "image")]
+#[path = "../fuzz/image_targets.rs"]
+mod image_targets;
+
 /// Small damages that fuzzers find most with: cut, flip, double, and put a word of another place here.
 fn damaged(seed: &[u8], number: u64) -> Vec<u8> {
     const PIECES: [&[u8]; 12] =
@@ -41,6 +45,17 @@ fn damaged(seed: &[u8], number: u64) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// They have no seeds: the tests of `src/image/unpack` damage archives of their own. That they run is seen here.
+#[cfg(feature = "image")]
+#[test]
+fn the_targets_of_images_take_any_bytes() {
+    for bytes in [&b""[..], b"{}", &[0; 1024], &[1; 600]] {
+        image_targets::tar(bytes);
+        image_targets::documents(bytes);
+        image_targets::layer(bytes);
+    }
 }
 
 #[test]
