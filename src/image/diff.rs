@@ -387,7 +387,7 @@ fn target(directory: &OwnedFd, name: &[u8]) -> Result<Vec<u8>> {
 
 /// The attributes that belong to the file and not to overlayfs or to this machine.
 fn overlay_free(xattrs: &Attributes) -> Attributes {
-    let own = |name: &[u8]| !is_overlays(name) && name != b"security.selinux" && name != REMEMBERED;
+    let own = |name: &[u8]| !is_overlays(name) && name != b"security.selinux" && name != REMEMBERED.as_bytes();
     xattrs.iter().filter(|(name, _)| own(name)).cloned().collect()
 }
 

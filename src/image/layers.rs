@@ -7,7 +7,7 @@ use crate::image::progress::Progress;
 use crate::image::remove;
 use crate::image::store::{Held, LayerDirectory, LayerDraft, LayerRecord, Store};
 use crate::image::unpack::{
-    self, Below, Ids, Limits, Opener, Pending, Pool, Room, Settled, Share, Source, Target, settle,
+    self, Below, Ids, Limits, Opener, Pending, Pool, Room, Settled, Share, Source, Target, lock, settle,
 };
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, anyhow, bail};
@@ -78,7 +78,7 @@ pub fn prepare(
         crate::sys::umask::own(0)?;
         while let Some((number, held)) = work.next()? {
             if !work.unpack(number, held, work.pool.share())? {
-                work.crowded.lock().map_err(|_| anyhow!("a thread panicked"))?.push(number);
+                lock(&work.crowded)?.push(number);
             }
         }
         Ok(())
@@ -130,7 +130,7 @@ struct Notes<'a> {
 
 impl Notes<'_> {
     fn save(&self, pending: &Pending) -> Result<Noted> {
-        let mut file = self.file.lock().map_err(|_| anyhow!("a thread panicked"))?;
+        let mut file = lock(&self.file)?;
         let file = match &mut *file {
             Some(file) => file,
             empty => empty.insert(File::from(self.store.scratch()?)),
@@ -142,7 +142,7 @@ impl Notes<'_> {
     /// Reads them again, when `share` has the memory.
     fn load(&self, noted: &Noted, share: &Share<'_>) -> Result<Pending> {
         share.grow(noted.bytes)?;
-        let mut file = self.file.lock().map_err(|_| anyhow!("a thread panicked"))?;
+        let mut file = lock(&self.file)?;
         let file = file.as_mut().context("notes of a layer: no file")?;
         Pending::load(file, noted.place).context("notes of a layer")
     }
@@ -174,7 +174,7 @@ impl<'a, 'f: 'a> Work<'a, 'f> {
     /// that one gets its name without waiting for another, so no two processes wait for each other.
     fn next(&self) -> Result<Option<(usize, Held)>> {
         let lowest = {
-            let mut queue = self.queue.lock().map_err(|_| anyhow!("a thread panicked"))?;
+            let mut queue = lock(&self.queue)?;
             for place in 0..queue.len() {
                 let Some(number) = queue.get(place).copied() else { break };
                 if let Some(held) = self.store.try_lock_layer(self.chain_id(number)?)? {
@@ -195,7 +195,7 @@ impl<'a, 'f: 'a> Work<'a, 'f> {
 
     /// The layers for which there was no memory beside the others, one after the other.
     fn unpack_crowded(&self) -> Result<()> {
-        let crowded = std::mem::take(&mut *self.crowded.lock().map_err(|_| anyhow!("a thread panicked"))?);
+        let crowded = std::mem::take(&mut *lock(&self.crowded)?);
         for number in crowded {
             let held = self.store.lock_layer(self.chain_id(number)?)?;
             self.unpack(number, held, self.pool.patient_share())?;
@@ -244,7 +244,7 @@ impl<'a, 'f: 'a> Work<'a, 'f> {
 
     /// Notes what is new, then completes and publishes every layer whose lower ones have their names.
     fn publish(&self, note: impl FnOnce(&mut Publisher<'a>)) -> Result<()> {
-        let mut publisher = self.publisher.lock().map_err(|_| anyhow!("a thread panicked"))?;
+        let mut publisher = lock(&self.publisher)?;
         note(&mut publisher);
         for number in 0..self.layers.len() {
             if publisher.ready.get(number).is_some_and(Option::is_some) {
@@ -360,7 +360,7 @@ pub fn download(
     let queue = Mutex::new(queue);
     in_parallel(count, || {
         loop {
-            let next = queue.lock().map_err(|_| anyhow!("a thread panicked"))?.pop();
+            let next = lock(&queue)?.pop();
             let Some(blob) = next else { return Ok(()) };
             keep(store, blob, fetch, progress).with_context(|| format!("blob {}", blob.digest.short()))?;
             progress.layer_done(&blob.digest, false);

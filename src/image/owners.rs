@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rustix::fs::Stat;
 
 /// The extended attribute: a protobuf message, field 1 uid, field 2 gid.
-pub(crate) const REMEMBERED: &[u8] = b"user.rootlesscontainers";
+pub(crate) const REMEMBERED: &str = "user.rootlesscontainers";
 
 type Attributes = [(Vec<u8>, Vec<u8>)];
 
@@ -21,7 +21,7 @@ pub(crate) struct Owners<'a> {
 impl Owners<'_> {
     /// User and group of a file of a bundle.
     pub(crate) fn of(&self, stat: &Stat, xattrs: &Attributes) -> Result<(u32, u32)> {
-        let remembered = xattrs.iter().find(|(name, _)| self.are_remembered && name == REMEMBERED);
+        let remembered = xattrs.iter().find(|(name, _)| self.are_remembered && name == REMEMBERED.as_bytes());
         if let Some(ids) = remembered.and_then(|(_, value)| decoded(value)) {
             return Ok(ids);
         }

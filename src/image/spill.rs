@@ -47,10 +47,10 @@ impl Map {
 }
 
 /// Entries of a bucket.
-const BUCKET: u64 = 8;
+const BUCKET: usize = 8;
 /// Bytes of an entry: key and value.
-const ENTRY: u64 = 16;
-const BYTES: usize = (BUCKET * ENTRY) as usize;
+const ENTRY: usize = 16;
+const BYTES: usize = BUCKET * ENTRY;
 
 /// An open hash table.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ struct Table {
 impl Table {
     /// One that is a quarter full with so many entries.
     fn new(store: &Store, entries: u64) -> Result<Table> {
-        let buckets = (entries * 4).div_ceil(BUCKET);
+        let buckets = (entries * 4).div_ceil(BUCKET as u64);
         Ok(Table { file: store.scratch()?, buckets, entries: 0 })
     }
 
@@ -73,11 +73,11 @@ impl Table {
     }
 
     fn insert(&mut self, key: u64, value: u64, store: &Store) -> Result<()> {
-        if self.entries * 2 > self.buckets * BUCKET {
+        if self.entries * 2 > self.buckets * BUCKET as u64 {
             self.grow(store)?;
         }
         let (place, found) = self.find(key)?;
-        let mut entry = [0u8; ENTRY as usize];
+        let mut entry = [0u8; ENTRY];
         for (to, from) in entry.iter_mut().zip(key.to_ne_bytes().into_iter().chain(value.to_ne_bytes())) {
             *to = from;
         }
@@ -93,7 +93,7 @@ impl Table {
     fn find(&self, key: u64) -> Result<(u64, Option<u64>)> {
         for step in 0..self.buckets {
             let bucket = key.wrapping_add(step) % self.buckets;
-            for (place, (found, value)) in self.bucket(bucket)? {
+            for (place, (found, value)) in (bucket * BYTES as u64..).step_by(ENTRY).zip(self.bucket(bucket)?) {
                 if found == key {
                     return Ok((place, Some(value)));
                 }
@@ -105,25 +105,24 @@ impl Table {
         bail!("scratch file is full")
     }
 
-    /// The entries of a bucket, each with its place; a free one has the key zero.
-    fn bucket(&self, number: u64) -> Result<impl Iterator<Item = (u64, (u64, u64))>> {
-        let offset = number * BYTES as u64;
+    /// Keys and values of a bucket; a free place has the key zero.
+    fn bucket(&self, number: u64) -> Result<[(u64, u64); BUCKET]> {
         // What was never written is zeros, or beyond the end of the file.
         let mut bytes = [0u8; BYTES];
-        pread(&self.file, &mut bytes, offset).asked(|| "pread".to_owned()).context("scratch file")?;
-        let entries = bytes.as_chunks::<{ ENTRY as usize }>().0.iter().map(|entry| {
-            let (key, value) = entry.split_at(8);
-            let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
-            (number(key), number(value))
-        });
-        let entries: Vec<_> = (offset..).step_by(ENTRY as usize).zip(entries).collect();
-        Ok(entries.into_iter())
+        pread(&self.file, &mut bytes, number * BYTES as u64).asked(|| "pread".to_owned()).context("scratch file")?;
+        let mut entries = [(0, 0); BUCKET];
+        for (entry, bytes) in entries.iter_mut().zip(bytes.as_chunks::<ENTRY>().0) {
+            if let ([key, value], []) = bytes.as_chunks::<8>() {
+                *entry = (u64::from_ne_bytes(*key), u64::from_ne_bytes(*value));
+            }
+        }
+        Ok(entries)
     }
 
     fn grow(&mut self, store: &Store) -> Result<()> {
         let mut larger = Table::new(store, self.entries)?;
         for number in 0..self.buckets {
-            for (_, (key, value)) in self.bucket(number)?.filter(|(_, (key, _))| *key != 0) {
+            for (key, value) in self.bucket(number)?.into_iter().filter(|(key, _)| *key != 0) {
                 larger.insert(key, value, store)?;
             }
         }

@@ -91,8 +91,9 @@ fn whatever_umask_the_caller_has_its_files_are_its_own_and_the_container_has_its
         let told = container.dir.join("told");
         let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("umask >> {}", told.display())]}]);
         let (mut say, mut go) = (container.fifo("say"), container.fifo("go"));
-        let line = "{ umask; pwd; stat -c %a /work /work/x . /new /new/tmpfs; } | tr '\\n' ' ' > /say; echo > /say; read go < /go";
-        let container = container.shell(line).set("/process/cwd", json!("/work/x")).set("/root/readonly", json!(false));
+        let line = "{ umask; pwd; stat -c %a /place /place/x . /new /new/tmpfs; } | tr '\\n' ' ' > /say; echo > /say; read go < /go";
+        let container =
+            container.shell(line).set("/process/cwd", json!("/place/x")).set("/root/readonly", json!(false));
         let container = container.mount("/new/tmpfs", "tmpfs", "tmpfs", &["mode=711"]);
         let container = container.set("/hooks", json!({"createRuntime": hook, "poststop": hook}));
         container.write();
@@ -111,7 +112,7 @@ fn whatever_umask_the_caller_has_its_files_are_its_own_and_the_container_has_its
         let modes = modes.map(|path| mode(path));
         assert_eq!(modes, ["700", "700", "600", "600", pid_file, pid_file], "{mask}");
         after(&container, &before, &["start", id]).says("code 0");
-        assert_eq!(say.line().trim(), "0022 /work/x 755 755 755 755 711", "{mask}");
+        assert_eq!(say.line().trim(), "0022 /place/x 755 755 755 755 711", "{mask}");
         go.tell("go\n");
         after(&container, &before, &["delete", "--force", id]).says("code 0");
         assert_eq!(std::fs::read_to_string(&told).unwrap(), format!("{mask}\n{mask}\n"));

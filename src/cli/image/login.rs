@@ -3,6 +3,7 @@
 use super::super::command::{Flag, Positionals};
 use super::super::output;
 use super::command::Command;
+use super::interrupt::ENDING;
 use super::progress::Shown;
 use super::registry_flags::{REGISTRY, access, notice};
 use super::{Call, Ended};
@@ -126,8 +127,7 @@ struct Waiting {
 
 impl Waiting {
     fn begin(echo: bool) -> Result<Waiting> {
-        let ending = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM].into_iter();
-        let ending = ending.fold(0, |mask, signal| mask | signals::bit(signal));
+        let ending = ENDING.into_iter().fold(0, |mask, signal| mask | signals::bit(signal));
         let signals = signals::descriptor(ending)?;
         let mask = signals::set_mask(ending)?;
         let mut waiting = Waiting { terminal: None, mask, signals };

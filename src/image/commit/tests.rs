@@ -76,6 +76,22 @@ fn write(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
+/// Makes a bundle of the image.
+fn bundle_of(place: &Place, bundle: &Path, rootfs: Rootfs) {
+    let request = Request {
+        directory: bundle,
+        reference: "base:1",
+        manifest: &place.manifest,
+        image: &place.image,
+        layers: &place.layers,
+        tree: None,
+        temporary: false,
+        rootfs,
+        options: &Wishes::default(),
+    };
+    create(&place.store, &request).unwrap();
+}
+
 /// What a container might do.
 fn change(root: &Path) {
     std::fs::remove_file(root.join("removed")).unwrap();
@@ -137,18 +153,7 @@ fn a_committed_bundle_unpacks_to_the_same_tree() {
     let Some(place) = place() else { return };
     for rootfs in [Rootfs::Overlay, Rootfs::Copy] {
         let bundle = place.directory.path().join(format!("{rootfs:?}"));
-        let request = Request {
-            directory: &bundle,
-            reference: "base:1",
-            manifest: &place.manifest,
-            image: &place.image,
-            layers: &place.layers,
-            tree: None,
-            temporary: false,
-            rootfs,
-            options: &Wishes::default(),
-        };
-        create(&place.store, &request).unwrap();
+        bundle_of(&place, &bundle, rootfs);
         change(&bundle.join("rootfs"));
         let shown = listing(&[sys_open(&bundle.join("rootfs"))]);
         let name = format!("committed:{rootfs:?}");
@@ -235,18 +240,7 @@ fn a_layer_stands_alone() {
         ),
     ] {
         let bundle = place.directory.path().join("b");
-        let request = Request {
-            directory: &bundle,
-            reference: "base:1",
-            manifest: &place.manifest,
-            image: &place.image,
-            layers: &place.layers,
-            tree: None,
-            temporary: false,
-            rootfs: Rootfs::Copy,
-            options: &Wishes::default(),
-        };
-        create(&place.store, &request).unwrap();
+        bundle_of(&place, &bundle, Rootfs::Copy);
         act(&bundle.join("rootfs"));
         commit(&place.store, &bundle, "alone:1", &Options::default()).unwrap();
         assert_eq!(top_layer(&place, "alone:1"), layer, "{name}");
@@ -258,18 +252,7 @@ fn a_layer_stands_alone() {
 fn nothing_changed_is_no_layer() {
     let Some(place) = place() else { return };
     let bundle = place.directory.path().join("b");
-    let request = Request {
-        directory: &bundle,
-        reference: "base:1",
-        manifest: &place.manifest,
-        image: &place.image,
-        layers: &place.layers,
-        tree: None,
-        temporary: false,
-        rootfs: Rootfs::Copy,
-        options: &Wishes::default(),
-    };
-    create(&place.store, &request).unwrap();
+    bundle_of(&place, &bundle, Rootfs::Copy);
     let digest = commit(&place.store, &bundle, "same:1", &Options::default()).unwrap();
     let bytes = place.store.read_blob(&digest, 1 << 20).unwrap();
     let Document::Manifest(manifest) = manifest::parse(&bytes, None).unwrap() else { panic!("no manifest") };

@@ -8,7 +8,7 @@ use super::merged::{Stack, joined};
 use super::names::{Name, cleaned};
 use super::{Ids, Pending};
 use crate::image::progress::Progress;
-use crate::image::tar::{Entry, Kind, Reader, Time, shown};
+use crate::image::tar::{Entry, Kind, Reader, shown};
 use crate::image::{remove, whiteout};
 use crate::sys::Asked;
 use anyhow::{Context, Result, bail};
@@ -123,8 +123,7 @@ impl<'a> Applier<'a> {
     }
 
     fn entry<R: BufRead>(&mut self, entry: &Entry, reader: &mut Reader<'_, R>) -> Result<()> {
-        if self.pending.times.is_full() {
-            self.pending.times.apply(self.root)?;
+        if self.pending.times.apply_if_full(self.root)? {
             // What is known of open directories is old.
             self.directories.forget();
         }
@@ -199,13 +198,7 @@ impl<'a> Applier<'a> {
 
     /// Directories that are complete keep the times they have, and are opened for us if we are not root.
     pub(super) fn keep_times(&mut self, path: &[u8], directory: &Directory) -> Result<()> {
-        let closed = *self.ids == Ids::Caller && directory.mode() & 0o300 != 0o300;
-        let mtime = Time { seconds: directory.stat.st_mtime, nanoseconds: directory.stat.st_mtime_nsec as u32 };
-        self.pending.times.keep(directory.inode(), path, mtime, closed.then(|| directory.mode()));
-        if closed {
-            directory.change_mode(directory.mode() | 0o700)?;
-        }
-        Ok(())
+        self.pending.times.touch_known(directory.fd.as_fd(), &directory.stat, || path.to_vec())
     }
 
     /// Makes what is missing of a path: where its links lead, with the attributes that the lower layers know.

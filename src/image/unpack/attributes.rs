@@ -2,6 +2,7 @@
 
 use super::Ids;
 use super::merged::by_descriptor;
+use crate::image::owners::REMEMBERED;
 use crate::image::progress::Progress;
 use crate::image::tar::shown;
 use crate::sys::Asked;
@@ -11,9 +12,6 @@ use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-
-/// The attribute in which rootless tools keep the owner that a file should have (umoci, proot).
-const ROOTLESS: &str = "user.rootlesscontainers";
 
 /// Sets attributes and remembers which complaints were made: each once for a layer.
 pub(super) struct Attributes<'a> {
@@ -116,7 +114,7 @@ impl<'a> Attributes<'a> {
             }
         }
         if takes_user && let Some(value) = self.remembered(uid, gid) {
-            let _ = set(ROOTLESS.as_bytes(), &value);
+            let _ = set(REMEMBERED.as_bytes(), &value);
         }
         Ok(())
     }

@@ -71,9 +71,7 @@ impl Pruned for Tree<'_> {
     }
 
     fn touched(&mut self, directory: BorrowedFd<'_>, path: &dyn Fn() -> Vec<u8>) -> Result<()> {
-        if self.times.is_full() {
-            self.times.apply(self.root)?;
-        }
+        self.times.apply_if_full(self.root)?;
         self.times.touch(directory, path)
     }
 }

@@ -117,7 +117,8 @@ impl Drop for Share<'_> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
+/// Takes a mutex that no thread has panicked with.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
     mutex.lock().map_err(|_| anyhow!("a thread panicked"))
 }
 

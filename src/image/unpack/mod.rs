@@ -35,6 +35,7 @@ pub use settle::{Settled, settle};
 
 pub(crate) use attributes::{all as all_xattrs, belongs_to_overlay as is_overlays};
 pub(crate) use marks::Marks;
+pub(crate) use memory::lock;
 pub(crate) use merged::{Found, Merged, OPAQUE, Stack, by_descriptor, is_whiteout, joined};
 
 use crate::config::IdMapping;

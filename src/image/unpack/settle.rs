@@ -175,9 +175,7 @@ impl Settle<'_> {
     /// Something will be made in a directory of this layer: it keeps the time that it has, and is opened for us if we are
     /// not root.
     fn touch(&mut self, directory: &OwnedFd, parts: &[&[u8]]) -> Result<()> {
-        if self.pending.times.is_full() {
-            self.pending.times.apply(self.root)?;
-        }
+        self.pending.times.apply_if_full(self.root)?;
         self.pending.times.touch(directory.as_fd(), || joined(parts.iter().copied()))
     }
 

@@ -6,7 +6,7 @@ use super::merged::by_descriptor;
 use crate::image::tar::Time;
 use crate::sys::Asked;
 use anyhow::Result;
-use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 
@@ -39,17 +39,20 @@ impl Times {
         self.by_inode.insert(inode, Last { path: path.to_vec(), mtime, atime, mode });
     }
 
-    /// Sets it only if the archive has not said anything.
-    pub(crate) fn keep(&mut self, inode: u64, path: &[u8], mtime: Time, mode: Option<u32>) {
-        if !self.by_inode.contains_key(&inode) {
-            self.set(inode, path, mtime, None, mode);
-        }
-    }
-
     /// Something will change in a directory that may have its time already: it keeps what it has, and is opened for us if
     /// we are not root.
     pub(crate) fn touch(&mut self, directory: BorrowedFd<'_>, path: impl FnOnce() -> Vec<u8>) -> Result<()> {
         let stat = rustix::fs::fstat(directory).asked(|| "fstat".to_owned())?;
+        self.touch_known(directory, &stat, path)
+    }
+
+    /// The same for a directory about which this is known.
+    pub(crate) fn touch_known(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        stat: &Stat,
+        path: impl FnOnce() -> Vec<u8>,
+    ) -> Result<()> {
         if self.by_inode.contains_key(&stat.st_ino) {
             return Ok(());
         }
@@ -69,9 +72,13 @@ impl Times {
         self.by_inode.remove(&inode);
     }
 
-    /// True when it is time to apply and begin anew.
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes > KEPT
+    /// Gives the directories their times when too many wait for them; true when it did.
+    pub(crate) fn apply_if_full(&mut self, root: BorrowedFd<'_>) -> Result<bool> {
+        let is_full = self.bytes > KEPT;
+        if is_full {
+            self.apply(root)?;
+        }
+        Ok(is_full)
     }
 
     /// True when some directories have their times already: whoever makes something in one keeps its time first.
