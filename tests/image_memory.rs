@@ -68,8 +68,18 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 
 /// One frame whose size nobody knows in advance, with a window of 8 MiB, as most builders write.
 fn zstd_of(tar: &[u8]) -> Vec<u8> {
+    zstd_with(tar, 23)
+}
+
+/// The same with the largest window there is, as `zstd --long` writes.
+fn zstd_long_of(tar: &[u8]) -> Vec<u8> {
+    zstd_with(tar, 27)
+}
+
+fn zstd_with(tar: &[u8], log: u32) -> Vec<u8> {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
-    encoder.window_log(23).unwrap();
+    encoder.window_log(log).unwrap();
+    encoder.long_distance_matching(true).unwrap();
     encoder.write_all(tar).unwrap();
     encoder.finish().unwrap()
 }
@@ -127,6 +137,7 @@ impl Place {
     ///
     /// The program is looked at again and again, and held at its end: even one that is gone at once is seen, and its own peak
     /// with it.
+    #[allow(clippy::zombie_processes, reason = "waitpid below waits for it")]
     fn bounded(&self, store: &str, words: &[&str]) -> Result<(), String> {
         let program = self.image(store, words);
         // Nobody can trace a program from its first step who has not waited for it: a shell waits for a line, and becomes it.
@@ -193,32 +204,44 @@ macro_rules! need_root {
     };
 }
 
-#[test]
-fn windows_of_many_layers_are_not_in_memory_at_once() {
-    need_root!();
-    let place = Place::new();
+/// Six layers of files that are twice there, which no compression makes small but for that.
+fn twice(length: usize) -> Vec<Vec<u8>> {
     let large = |number: u64| {
-        let bytes = noise(number, 10 << 20);
+        let bytes = noise(number, length);
         layer(|tar| {
             for copy in 0..2 {
-                let entry = Entry {
-                    path: format!("{number}-{copy}").into(),
-                    mode: 0o644,
-                    size: bytes.len() as u64,
-                    ..Entry::default()
-                };
-                tar.entry(&entry).unwrap();
+                let path = format!("{number}-{copy}").into();
+                tar.entry(&Entry { path, mode: 0o644, size: bytes.len() as u64, ..Entry::default() }).unwrap();
                 tar.data(&bytes).unwrap();
             }
         })
     };
-    place.make(&(0..6).map(large).collect::<Vec<_>>(), zstd_of, &json!({}));
+    (0..6).map(large).collect()
+}
+
+#[test]
+fn windows_of_many_layers_are_not_in_memory_at_once() {
+    need_root!();
+    let place = Place::new();
+    place.make(&twice(10 << 20), zstd_of, &json!({}));
     place.bounded_each_way();
     need!(have(&["docker-registry"]), "docker-registry is not installed");
     let registry = Registry::start(place.directory.path(), "");
     let there = format!("{}/x:1", registry.address);
     ok(&mut place.image("store", &["push", IMAGE, &there]));
     place.bounded("another", &["pull", &there]).unwrap();
+}
+
+#[test]
+fn windows_larger_than_the_bound_are_in_files() {
+    need_root!();
+    let place = Place::new();
+    place.make(&twice(30 << 20), zstd_long_of, &json!({}));
+    let packed = std::fs::read_dir(place.path("store/blobs/sha256")).unwrap();
+    let largest = packed.map(|blob| blob.unwrap().metadata().unwrap().len()).max();
+    assert!(largest < Some(31 << 20), "nothing refers 30 MiB back: {largest:?}");
+    place.bounded_each_way();
+    assert_eq!(std::fs::read_dir(place.path("store/ocicat/tmp")).unwrap().count(), 0);
 }
 
 #[test]

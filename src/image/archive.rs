@@ -1,8 +1,10 @@
 //! The files of a layout, whether they lie in a directory or in a tar file: read by name, written one after the other.
 
 use crate::image::manifest::Compression;
+use crate::image::store::Store;
 use crate::image::tar::{Entry, Kind, Reader, Writer};
 use crate::image::unpack::Limits;
+use crate::image::zstd::{Decoder, Windows};
 use crate::sys::{self, Asked, files};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
@@ -33,11 +35,11 @@ pub(super) enum Source {
 
 impl Source {
     /// Opens a directory or a tar file. What is compressed, or cannot be read twice (`-`, a pipe), is written
-    /// to a nameless file in `scratch` first.
-    pub(super) fn open(path: &Path, scratch: &Path, limits: &Limits) -> Result<Source> {
+    /// to a nameless file of the store first.
+    pub(super) fn open(path: &Path, store: &Store, limits: &Limits) -> Result<Source> {
         if path == Path::new("-") {
             let stdin = rustix::io::dup(rustix::stdio::stdin()).asked(|| "dup 0".to_owned())?;
-            return Source::index(spooled(File::from(stdin), scratch, limits)?);
+            return Source::index(spooled(File::from(stdin), store, limits)?);
         }
         let opened = files::open(path, OFlags::RDONLY).map_err(|error| match path.to_str() {
             // As skopeo and umoci name images.
@@ -54,9 +56,9 @@ impl Source {
                 let mut magic = [0; 4];
                 let count = file.read_at(&mut magic, 0).asked(|| format!("read {}", path.display()))?;
                 let compressed = compression_of(magic.get(..count).unwrap_or_default()) != Compression::None;
-                Source::index(if compressed { spooled(file, scratch, limits)? } else { file })
+                Source::index(if compressed { spooled(file, store, limits)? } else { file })
             }
-            _ => Source::index(spooled(File::from(opened), scratch, limits)?),
+            _ => Source::index(spooled(File::from(opened), store, limits)?),
         }
     }
 
@@ -223,12 +225,16 @@ pub(super) fn compression_of(magic: &[u8]) -> Compression {
 }
 
 /// The uncompressed bytes.
-pub(super) fn uncompressed<'a>(from: impl Read + 'a, compression: Compression) -> Result<Box<dyn Read + 'a>> {
+pub(super) fn uncompressed<'a>(
+    from: impl Read + 'a,
+    compression: Compression,
+    store: &'a Store,
+) -> Result<Box<dyn Read + 'a>> {
     let from = BufReader::with_capacity(BUFFER, from);
     Ok(match compression {
         Compression::None => Box::new(from),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(from)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(from).context("zstd")?),
+        Compression::Zstd => Box::new(Decoder::new(from, Windows { share: None, store }).context("zstd")?),
     })
 }
 
@@ -248,14 +254,12 @@ impl Read for Metered<'_> {
 
 /// The uncompressed content in a nameless file, which goes when it is closed. A file that claims to be much more than it is
 /// must not fill the disk: the limits are those of a layer.
-fn spooled(from: File, scratch: &Path, limits: &Limits) -> Result<File> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let made = rustix::fs::open(scratch, flags, Mode::from_raw_mode(0o600));
-    let mut file = File::from(made.asked(|| format!("open O_TMPFILE {}", scratch.display()))?);
+fn spooled(from: File, store: &Store, limits: &Limits) -> Result<File> {
+    let mut file = File::from(store.scratch()?);
     let read = Cell::new(0);
     let mut from = BufReader::with_capacity(BUFFER, Metered { inner: from, count: &read });
     let compression = compression_of(from.fill_buf().context("archive")?);
-    let mut from = uncompressed(from, compression)?;
+    let mut from = uncompressed(from, compression, store)?;
     let (mut buffer, mut made) = (vec![0; BUFFER], 0);
     loop {
         let count = from.read(&mut buffer).context("archive")?;
@@ -271,7 +275,7 @@ fn spooled(from: File, scratch: &Path, limits: &Limits) -> Result<File> {
             bail!("archive unpacks to more than {} times its size (limits.ratio)", limits.ratio);
         }
         files::write_fd(&file, buffer.get(..count).unwrap_or_default())
-            .with_context(|| scratch.display().to_string())?;
+            .with_context(|| store.path().display().to_string())?;
     }
     drop(from);
     file.seek(SeekFrom::Start(0)).asked(|| "lseek 0".to_owned())?;

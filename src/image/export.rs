@@ -109,10 +109,10 @@ fn docker(store: &Store, image: &Image, reference: &Reference, sink: &mut Sink, 
             progress.layer_started(&layer.descriptor.digest, layer.descriptor.size);
             let compression = layer_compression(&layer.descriptor.media_type)?;
             // A tar header has the size: the first pass counts.
-            let mut count = uncompressed(store.open_blob(&layer.descriptor.digest)?, compression)?;
+            let mut count = uncompressed(store.open_blob(&layer.descriptor.digest)?, compression, store)?;
             let size = std::io::copy(&mut count, &mut std::io::sink()).with_context(|| name.clone())?;
             let blob = Verified::open(store, &layer.descriptor.digest, progress)?;
-            sink.file(&name, size, &mut uncompressed(blob, compression)?)?;
+            sink.file(&name, size, &mut uncompressed(blob, compression, store)?)?;
             progress.layer_done(&layer.descriptor.digest, false);
         }
         names.push(name);

@@ -41,7 +41,7 @@ pub fn import(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Vec<(String, Digest)>> {
-    let files = Source::open(source, store.path(), &Limits::default()).with_context(|| source.display().to_string())?;
+    let files = Source::open(source, store, &Limits::default()).with_context(|| source.display().to_string())?;
     // A word for images that have only a tag: the name of the file.
     let stem = source.file_stem().and_then(|stem| stem.to_str()).unwrap_or("image");
     let stem: String =

@@ -35,3 +35,4 @@ mod owners;
 mod remove;
 mod spill;
 mod whiteout;
+mod zstd;

@@ -14,6 +14,8 @@ pub mod credentials;
 pub mod descriptors;
 pub mod errno;
 pub mod eventfd;
+#[cfg(feature = "image")]
+mod file_memory;
 pub mod files;
 #[cfg(test)]
 pub(crate) mod forked;
@@ -40,6 +42,8 @@ pub mod stand_in;
 pub mod stream;
 pub mod timed_stream;
 pub mod umask;
+#[cfg(feature = "image")]
+pub(crate) mod zstd;
 
 pub use errno::Errno;
 

@@ -1,8 +1,7 @@
 //! Compressed bytes to tar bytes. What a layer is compressed with is seen in its first bytes, as every registry client
 //! does: media types lie more often than magic numbers.
 
-use super::memory::Share;
-use super::zstd;
+use crate::image::zstd::{Decoder, Windows};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, Read};
 
@@ -17,7 +16,7 @@ enum Format {
 /// Inflates `source` and gives the output to `take` in pieces; `buffer` is where a piece is made.
 pub(super) fn run<R: BufRead>(
     mut source: R,
-    share: &Share<'_>,
+    windows: Windows<'_>,
     buffer: impl FnMut() -> Result<Vec<u8>>,
     take: impl FnMut(Vec<u8>) -> Result<()>,
 ) -> Result<R> {
@@ -28,7 +27,7 @@ pub(super) fn run<R: BufRead>(
         }
         Format::Gzip => gzip(source, buffer, take),
         Format::Zstd => {
-            let mut decoder = zstd::Decoder::new(source, share).context("zstd")?;
+            let mut decoder = Decoder::new(source, windows).context("zstd")?;
             pump(&mut decoder, buffer, take).context("zstd")?;
             Ok(decoder.into_inner())
         }

@@ -74,7 +74,7 @@ impl Share<'_> {
     }
 
     /// Has room for a window of so many bytes; the one before is not needed any more.
-    pub(super) fn window(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn window(&self, bytes: u64) -> Result<()> {
         let mut held = lock(&self.held)?;
         let more = bytes.saturating_sub(held.window);
         self.take(&mut held, more)?;

@@ -25,7 +25,6 @@ mod pending;
 mod pipeline;
 mod settle;
 mod times;
-mod zstd;
 
 pub use apply::{Below, Target};
 pub use memory::{Pool, Room, Share};

@@ -8,6 +8,7 @@ use crate::image::manifest::Descriptor;
 use crate::image::progress::Progress;
 use crate::image::store::BlobWriter;
 use crate::image::tar;
+use crate::image::zstd::Windows;
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -138,7 +139,8 @@ impl Feeder {
             }
             full.send(Piece::Data(piece)).map_err(|_| NobodyListens.into())
         };
-        match inflate::run(input, &room.share, buffer, take) {
+        let windows = Windows { share: Some(&room.share), store: room.store };
+        match inflate::run(input, windows, buffer, take) {
             Ok(input) => input.finish(),
             Err(error) if error.is::<NobodyListens>() => Err(NobodyListens.into()),
             Err(error) => Err(error),

@@ -1,31 +1,55 @@
-//! zstd frames (RFC 8878): decompressed by libzstd, each after the memory for its window was asked for.
+//! zstd frames (RFC 8878), decompressed by libzstd. What a frame's header asks for is seen before it gets memory: small windows
+//! are counted, large ones are in a file.
 
-use super::memory::Share;
+use super::store::Store;
+use super::unpack::Share;
+use crate::sys::zstd::{Decompressor, Step};
 use std::io::{BufRead, Error, ErrorKind, Read, Result};
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
-/// The largest window of a frame that we give memory to (2^27: what `zstd --ultra -22` needs).
+/// The largest window of a frame that we take (2^27: what `zstd --ultra -22` needs).
 const WINDOW_LOG: u32 = 27;
 /// The longest header of a frame (bytes), its magic number included.
 const HEADER: usize = 18;
 /// Windows up to this size are not counted (bytes).
 const SMALL: u64 = 512 << 10;
+/// Windows above this size are in a file (bytes): more than a decoder has to support (RFC 8878 section 3.1.1.1.2), and only
+/// asked for by the highest levels and `--long`.
+const LARGE: u64 = 8 << 20;
 
-/// The tar bytes of a compressed layer.
+/// Where the windows of a stream are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Windows<'s> {
+    /// Counts what is in memory. `None`: nothing else is beside it.
+    pub(super) share: Option<&'s Share<'s>>,
+    /// Has the files.
+    pub(super) store: &'s Store,
+}
+
+/// The bytes of a compressed stream.
 pub(super) struct Decoder<'s, R> {
     source: R,
-    context: DCtx<'static>,
-    share: &'s Share<'s>,
+    windows: Windows<'s>,
+    small: DCtx<'static>,
+    large: Option<Decompressor>,
     /// What was read ahead to see a header.
     ahead: Vec<u8>,
-    in_frame: bool,
+    frame: Frame,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Frame {
+    /// Between two.
+    None,
+    Small,
+    Large,
 }
 
 impl<'s, R: BufRead> Decoder<'s, R> {
-    pub(super) fn new(source: R, share: &'s Share<'s>) -> Result<Decoder<'s, R>> {
-        let mut context = DCtx::try_create().ok_or_else(|| Error::from(ErrorKind::OutOfMemory))?;
-        context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).map_err(named)?;
-        Ok(Decoder { source, context, share, ahead: Vec::with_capacity(HEADER), in_frame: false })
+    pub(super) fn new(source: R, windows: Windows<'s>) -> Result<Decoder<'s, R>> {
+        let mut small = DCtx::try_create().ok_or_else(|| Error::from(ErrorKind::OutOfMemory))?;
+        small.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).map_err(named)?;
+        Ok(Decoder { source, windows, small, large: None, ahead: Vec::with_capacity(HEADER), frame: Frame::None })
     }
 
     /// What follows the last frame.
@@ -48,33 +72,56 @@ impl<'s, R: BufRead> Decoder<'s, R> {
             return Ok(false);
         }
         let window = window(&self.ahead).unwrap_or(0);
-        if window > SMALL {
-            self.share.window(window).map_err(Error::other)?;
+        self.frame = if self.is_in_file(window)? { Frame::Large } else { Frame::Small };
+        if let (Frame::Small, SMALL.., Some(share)) = (self.frame, window, self.windows.share) {
+            share.window(window).map_err(Error::other)?;
         }
-        self.in_frame = true;
         Ok(true)
+    }
+
+    /// True when there is a decompressor for a large window.
+    fn is_in_file(&mut self, window: u64) -> Result<bool> {
+        // A larger one is refused by libzstd.
+        if !(LARGE + 1..=1 << WINDOW_LOG).contains(&window) {
+            return Ok(false);
+        }
+        let window = window as usize;
+        if self.large.as_ref().is_none_or(|large| large.window() < window) {
+            self.large = None;
+            let file = self.windows.store.scratch().map_err(Error::other)?;
+            self.large = Decompressor::new(file, window).map_err(Error::other)?;
+        }
+        Ok(self.large.is_some())
     }
 
     /// Decompresses some bytes and answers how many; none, when more has to be read first.
     fn step(&mut self, into: &mut [u8]) -> Result<usize> {
-        let mut output = OutBuffer::around(into);
         let from_source = self.ahead.is_empty();
         let available = if from_source { self.source.fill_buf()? } else { &self.ahead };
-        let ended = available.is_empty();
-        let mut input = InBuffer::around(available);
-        let left = self.context.decompress_stream(&mut output, &mut input).map_err(named)?;
-        let (used, made) = (input.pos(), output.pos());
+        let is_last = available.is_empty();
+        let Step { used, made, ended } = match (self.frame, &mut self.large) {
+            (Frame::Large, Some(large)) => large.step(available, into).map_err(named)?,
+            _ => step(&mut self.small, available, into)?,
+        };
         if from_source {
             self.source.consume(used);
         } else {
             self.ahead.drain(..used);
         }
-        self.in_frame = left != 0;
-        if ended && made == 0 && self.in_frame {
+        if is_last && made == 0 && !ended {
             return Err(Error::new(ErrorKind::UnexpectedEof, "incomplete frame"));
+        }
+        if ended {
+            self.frame = Frame::None;
         }
         Ok(made)
     }
+}
+
+fn step(context: &mut DCtx<'_>, input: &[u8], into: &mut [u8]) -> Result<Step> {
+    let (mut input, mut output) = (InBuffer::around(input), OutBuffer::around(into));
+    let left = context.decompress_stream(&mut output, &mut input).map_err(named)?;
+    Ok(Step { used: input.pos(), made: output.pos(), ended: left == 0 })
 }
 
 impl<R: BufRead> Read for Decoder<'_, R> {
@@ -83,7 +130,7 @@ impl<R: BufRead> Read for Decoder<'_, R> {
             return Ok(0);
         }
         loop {
-            if !self.in_frame && !self.begin()? {
+            if self.frame == Frame::None && !self.begin()? {
                 return Ok(0);
             }
             let made = self.step(into)?;
@@ -127,7 +174,7 @@ fn window(header: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memory::Pool;
+    use super::super::unpack::Pool;
     use super::*;
     use std::io::Write;
 
@@ -140,6 +187,26 @@ mod tests {
         }
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
+    }
+
+    struct Place {
+        _directory: tempfile::TempDir,
+        store: Store,
+        pool: Pool,
+    }
+
+    fn place() -> Place {
+        let directory = tempfile::tempdir().unwrap();
+        Place { store: Store::open(directory.path()).unwrap(), _directory: directory, pool: Pool::default() }
+    }
+
+    fn decoded(stream: &[u8]) -> Result<Vec<u8>> {
+        let place = place();
+        let share = place.pool.share();
+        let mut all = Vec::new();
+        let windows = Windows { share: Some(&share), store: &place.store };
+        Decoder::new(stream, windows)?.read_to_end(&mut all)?;
+        Ok(all)
     }
 
     /// One byte at a time.
@@ -193,18 +260,52 @@ mod tests {
         let skipped = b"\x5f\x2a\x4d\x18\x03\0\0\0abc".to_vec();
         let stream = [empty.clone(), frame(b"one", 20, true), skipped, frame(&large, 22, false), empty].concat();
         let expected = [b"one".to_vec(), large].concat();
-        let pool = Pool::default();
-        let (mut whole, mut slow) = (Vec::new(), Vec::new());
-        Decoder::new(&stream[..], &pool.share()).unwrap().read_to_end(&mut whole).unwrap();
-        Decoder::new(Slow(&stream), &pool.share()).unwrap().read_to_end(&mut slow).unwrap();
-        assert!(whole == expected && slow == expected);
+        assert_eq!(decoded(&stream).unwrap(), expected);
+        let mut slow = Vec::new();
+        let place = place();
+        let windows = Windows { share: None, store: &place.store };
+        Decoder::new(Slow(&stream), windows).unwrap().read_to_end(&mut slow).unwrap();
+        assert!(slow == expected);
         for (wrong, reason) in [
             (&stream[..stream.len() - 1], "incomplete frame"),
             (&[&stream[..], b"x"].concat()[..], "Unknown frame descriptor"),
             (b"\x28\xb5\x2f\xfd\x00\xff", "too much memory"),
         ] {
-            let error = Decoder::new(wrong, &pool.share()).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+            let error = decoded(wrong).unwrap_err();
             assert!(error.to_string().contains(reason), "{reason}: {error}");
         }
+    }
+
+    #[test]
+    fn what_refers_far_back_is_found_in_a_file() {
+        let mut number = 1u64;
+        let mut noise = |length: usize| -> Vec<u8> {
+            let step = || {
+                number ^= number << 13;
+                number ^= number >> 7;
+                number ^= number << 17;
+                Some(number)
+            };
+            std::iter::from_fn(step).flat_map(u64::to_le_bytes).take(length).collect()
+        };
+        let part = noise(14 << 20);
+        // Nearly the whole window back, twice, and the ring goes round.
+        let large = [&part[..], &noise(1 << 20), &part, &noise(1 << 20), &part].concat();
+        let stream = [
+            frame(b"small", 20, true),
+            frame(&large, 24, false),
+            frame(&part, 23, false),
+            frame(&large[..20 << 20], 25, true),
+            frame(b"few", 27, false),
+        ];
+        assert!(stream[1].len() < 20 << 20, "nothing refers back");
+        let expected = [b"small", &large[..], &part, &large[..20 << 20], b"few"].concat();
+        let whole = stream.concat();
+        assert!(decoded(&whole).unwrap() == expected);
+        let cut = &whole[..whole.len() - stream[4].len() - stream[3].len() / 2];
+        assert_eq!(decoded(cut).unwrap_err().to_string(), "incomplete frame");
+        let mut wrong = whole;
+        wrong[stream[0].len() + 6..][..2].fill(0xff);
+        assert!(decoded(&wrong).is_err());
     }
 }
