@@ -21,13 +21,16 @@ pub struct ImageConfiguration {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// Of the machine, in Go's words.
+    #[serde(deserialize_with = "nullable")]
     pub architecture: String,
     /// `linux`.
+    #[serde(deserialize_with = "nullable")]
     pub os: String,
     /// How to run it.
     #[serde(deserialize_with = "nullable")]
     pub config: Execution,
     /// The layers.
+    #[serde(deserialize_with = "nullable")]
     pub rootfs: LayerIds,
     /// How each layer came to be.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]

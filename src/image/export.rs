@@ -1,9 +1,9 @@
 //! An image as files, for other tools: an OCI layout, a tar file of one, or what `docker load` reads.
 
 use crate::config::json;
-use crate::image::archive::{Sink, uncompressed};
+use crate::image::archive::{Sink, compression_of, uncompressed};
 use crate::image::import::{FULL_NAME, REF_NAME, blob};
-use crate::image::manifest::{Descriptor, Index, LIMIT, layer_compression, media};
+use crate::image::manifest::{Descriptor, Index, LIMIT, media};
 use crate::image::progress::Progress;
 use crate::image::pull::Image;
 use crate::image::reference::Reference;
@@ -12,7 +12,7 @@ use crate::registry::{Digest, Hasher};
 use crate::sys::files;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::Path;
 
 /// What the files look like.
@@ -36,6 +36,9 @@ pub fn export(
     progress: &dyn Progress,
 ) -> Result<()> {
     let mut sink = match shape {
+        Shape::Layout if target == Path::new("-") => {
+            bail!("a layout is a directory; hint: --as oci-archive writes to -")
+        }
         Shape::Layout => Sink::directory(target)?,
         Shape::OciArchive | Shape::DockerArchive => Sink::archive(target)?,
     };
@@ -107,9 +110,14 @@ fn docker(store: &Store, image: &Image, reference: &Reference, sink: &mut Sink, 
         let name = format!("{}.tar", layer.diff_id.hex());
         if written.insert(name.clone()) {
             progress.layer_started(&layer.descriptor.digest, layer.descriptor.size);
-            let compression = layer_compression(&layer.descriptor.media_type)?;
+            let mut blob = store.open_blob(&layer.descriptor.digest)?;
+            // As when it is unpacked: media types lie more often than magic numbers.
+            let mut magic = Vec::new();
+            blob.by_ref().take(4).read_to_end(&mut magic).with_context(|| name.clone())?;
+            blob.rewind().with_context(|| name.clone())?;
+            let compression = compression_of(&magic);
             // A tar header has the size: the first pass counts.
-            let mut count = uncompressed(store.open_blob(&layer.descriptor.digest)?, compression, store)?;
+            let mut count = uncompressed(blob, compression, store)?;
             let size = std::io::copy(&mut count, &mut std::io::sink()).with_context(|| name.clone())?;
             let blob = Verified::open(store, &layer.descriptor.digest, progress)?;
             sink.file(&name, size, &mut uncompressed(blob, compression, store)?)?;

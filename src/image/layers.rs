@@ -288,7 +288,7 @@ impl<'a, 'f: 'a> Work<'a, 'f> {
 fn source<'a, 'f: 'a>(store: &'a Store, layer: &Layer, fetch: &Fetch<'f>) -> Result<Source<'a>> {
     let descriptor = layer.descriptor.clone();
     let diff_id = layer.diff_id.clone();
-    if store.has(&descriptor.digest) {
+    if store.has_whole(&descriptor) {
         let reader = Box::new(store.open_blob(&descriptor.digest)?);
         return Ok(Source { reader, descriptor, blob: None, diff_id });
     }
@@ -355,7 +355,7 @@ pub fn download(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let queue: Vec<&Descriptor> = blobs.iter().filter(|blob| !store.has(&blob.digest)).collect();
+    let queue: Vec<&Descriptor> = blobs.iter().filter(|blob| !store.has_whole(blob)).collect();
     let count = jobs(options.jobs).min(queue.len());
     let queue = Mutex::new(queue);
     in_parallel(count, || {

@@ -134,6 +134,9 @@ pub fn choose<'i>(index: &'i Index, wanted: &Platform) -> Result<&'i Descriptor>
         .filter(|d| !is_attestation(d))
         .filter_map(|d| Some(d.platform.as_ref()?.to_string()))
         .collect();
+    if offered.is_empty() {
+        bail!("there is no image for {wanted}: the index names none for any platform");
+    }
     offered.sort();
     offered.dedup();
     bail!("there is no image for {wanted}; hint: --platform with one of: {}", offered.join(" "))

@@ -22,6 +22,8 @@ pub const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, applicatio
 
 /// The annotation of a name in the store: what the registry's tag pointed at, when that was an index.
 const SOURCE: &str = "org.ocicat.image.index.digest";
+/// The platform that was asked for, when an index had the answer.
+const ASKED: &str = "org.ocicat.image.index.platform";
 
 /// An index may point at indexes, not deeper than this.
 const DEPTH: u32 = 4;
@@ -133,7 +135,8 @@ pub fn pull(
     check_layers(&manifest, &configuration).with_context(|| name.clone())?;
     let mut descriptor = descriptor;
     if top != descriptor.digest {
-        descriptor.annotations = Some([(SOURCE.to_owned(), top.to_string())].into());
+        let asked = options.platform.to_string();
+        descriptor.annotations = Some([(SOURCE.to_owned(), top.to_string()), (ASKED.to_owned(), asked)].into());
     }
     let mut image = Image { descriptor, manifest, configuration };
     if image.platform().normal() != options.platform && options.platform.rank_of(&image.platform()).is_none() {
@@ -156,7 +159,7 @@ fn still_current(
     let Some(descriptor) = store.resolve(&reference.to_string())? else { return Ok(None) };
     // What cannot be read is pulled again.
     let Ok(image) = Image::read(store, &descriptor) else { return Ok(None) };
-    if options.platform.rank_of(&image.platform()).is_none() || !is_whole(store, &image, options.unpack) {
+    if !serves(&image, &options.platform) || !is_whole(store, &image, options.unpack) {
         return Ok(None);
     }
     if reference.digest.is_some() {
@@ -168,8 +171,17 @@ fn still_current(
     Ok(Some(image).filter(|_| known == digest.as_str()))
 }
 
+/// True when the store's image is what a pull for the platform would bring. Of an index that may have better ones, it is only
+/// if it was chosen for that platform, or is exactly it.
+pub fn serves(image: &Image, wanted: &Platform) -> bool {
+    let is_of_index = image.descriptor.annotation(SOURCE).is_some();
+    let is_exact = || image.platform().normal() == wanted.normal();
+    let was_chosen = || image.descriptor.annotation(ASKED) == Some(&wanted.to_string());
+    if is_of_index { is_exact() || was_chosen() } else { wanted.rank_of(&image.platform()).is_some() }
+}
+
 fn is_whole(store: &Store, image: &Image, unpack: Unpack<'_>) -> bool {
-    let blobs = || image.manifest.layers.iter().all(|layer| store.size(&layer.digest) == Some(layer.size));
+    let blobs = || image.manifest.layers.iter().all(|layer| store.has_whole(layer));
     let layers = || {
         let ids = crate::image::digest::chain_ids(&image.configuration.rootfs.diff_ids);
         ids.iter().all(|id| store.layer(id).is_some())
@@ -249,7 +261,7 @@ fn fetch_configuration(
     if config.size > LIMIT {
         bail!("{repository}: an image config of {} bytes: the limit is {LIMIT}", config.size);
     }
-    if !store.has(&config.digest) {
+    if !store.has_whole(config) {
         let mut bytes = Vec::new();
         let read = client.blob(repository, &config.digest, config.size).read_to_end(&mut bytes);
         read.context("image config")?;

@@ -1,5 +1,5 @@
-//! zstd frames (RFC 8878), decompressed by libzstd. What a frame's header asks for is seen before it gets memory: small windows
-//! are counted, large ones are in a file.
+//! zstd frames (RFC 8878), decompressed by libzstd. What a frame's header asks for is seen before it gets memory. Windows are
+//! counted, and large ones are in a file besides: their pages are the kernel's to take.
 
 use super::store::Store;
 use super::unpack::Share;
@@ -20,7 +20,7 @@ const LARGE: u64 = 8 << 20;
 /// Where the windows of a stream are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Windows<'s> {
-    /// Counts what is in memory. `None`: nothing else is beside it.
+    /// Counts them. `None`: nothing else is beside this one.
     pub(super) share: Option<&'s Share<'s>>,
     /// Has the files.
     pub(super) store: &'s Store,
@@ -72,10 +72,10 @@ impl<'s, R: BufRead> Decoder<'s, R> {
             return Ok(false);
         }
         let window = window(&self.ahead).unwrap_or(0);
-        self.frame = if self.is_in_file(window)? { Frame::Large } else { Frame::Small };
-        if let (Frame::Small, SMALL.., Some(share)) = (self.frame, window, self.windows.share) {
+        if let (SMALL.., Some(share)) = (window, self.windows.share) {
             share.window(window).map_err(Error::other)?;
         }
+        self.frame = if self.is_in_file(window)? { Frame::Large } else { Frame::Small };
         Ok(true)
     }
 

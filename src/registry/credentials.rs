@@ -98,6 +98,9 @@ impl Credentials {
         }
         let entry = json!({ "auth": STANDARD.encode(format!("{user}:{secret}")) });
         let auths = document.entry("auths").or_insert_with(|| json!({}));
+        if auths.is_null() {
+            *auths = json!({});
+        }
         let Some(auths) = auths.as_object_mut() else { bail!("{}: auths is not an object", file.display()) };
         auths.retain(|key, _| normal_key(key) != registry);
         auths.insert(key_for(file, registry).to_owned(), entry);
@@ -152,7 +155,10 @@ fn read(file: &Path) -> anyhow::Result<Option<Map<String, Value>>> {
     }
 }
 
+/// Replaces a file, and of a symbolic link what it leads to: people keep such files elsewhere.
 fn write(file: &Path, document: &Map<String, Value>) -> anyhow::Result<()> {
+    #[allow(clippy::disallowed_methods, reason = "the user's own file, replaced in the directory that is opened next")]
+    let file = &std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = file.file_name().and_then(std::ffi::OsStr::to_str).context("the file of credentials has no name")?;
     make_private(directory)?;
@@ -285,6 +291,20 @@ mod tests {
         ] {
             assert_eq!(found(&document, registry, path), expected, "{registry}/{path}");
         }
+    }
+
+    #[test]
+    fn a_login_keeps_the_link_of_a_file_that_is_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let (elsewhere, link) = (directory.path().join("real.json"), directory.path().join("config.json"));
+        crate::sys::files::create_new(&elsewhere, br#"{"auths": null, "other": 1}"#, 0o600).unwrap();
+        std::os::unix::fs::symlink("real.json", &link).unwrap();
+        let credentials = Credentials { given: None, files: vec![link.clone()] };
+        credentials.store("example.org", "user", "secret").unwrap();
+        assert!(link.is_symlink());
+        let text = std::fs::read_to_string(&elsewhere).unwrap();
+        assert_eq!(found(&text, "example.org", "a"), "user:secret");
+        assert!(text.contains("other") && credentials.erase("example.org").unwrap() && link.is_symlink());
     }
 
     #[test]

@@ -27,7 +27,12 @@ impl FileMemory {
         keep_in_place(file);
         let reserved = rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length as u64);
         match reserved.asked(|| format!("fallocate {length} bytes")).and_then(|()| map(file, length)) {
-            Ok(start) => Ok(Some(FileMemory { start, length })),
+            Ok(start) => {
+                // A page that was taken comes back alone, not with its neighbours. A failure costs time only.
+                // SAFETY: the mapping that was just made, in its whole length.
+                _ = unsafe { rustix::mm::madvise(start.as_ptr(), length, Advice::Random) };
+                Ok(Some(FileMemory { start, length }))
+            }
             Err(error) if not_here.contains(&error.errno.0) => Ok(None),
             Err(error) => Err(error),
         }

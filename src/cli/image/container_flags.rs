@@ -115,6 +115,10 @@ fn mapping(text: &str) -> Result<(Vec<IdMapping>, Vec<IdMapping>)> {
     let wrong = || format!("--userns {text:?} is not HOST or HOST:SIZE");
     let host_id: u32 = host.parse().with_context(wrong)?;
     let size: u32 = size.parse().with_context(wrong)?;
+    // The last id is nobody's: user_namespaces(7).
+    if size == 0 || host_id.checked_add(size).is_none() {
+        bail!("--userns {text:?}: {size} ids from {host_id} on, and there are ids 0 to 4294967294");
+    }
     let map = vec![IdMapping { container_id: 0, host_id, size }];
     Ok((map.clone(), map))
 }
@@ -198,6 +202,20 @@ mod tests {
         }
         assert_eq!(shown(volume("/a:/b:ro,z")), "bind /a /b rbind,ro,z");
         assert_eq!(shown(volume("/a")), "error: not SOURCE:TARGET");
+    }
+
+    #[test]
+    fn ids_of_a_user_namespace_end_where_the_kernel_has_none() {
+        for (text, said) in [
+            ("100000", ""),
+            ("4294901759:65536", ""),
+            ("4294967290", "65536 ids from 4294967290 on"),
+            ("100000:0", "0 ids from 100000 on"),
+            ("1:x", "is not HOST or HOST:SIZE"),
+        ] {
+            let error = mapping(text).err().map(|error| format!("{error:#}")).unwrap_or_default();
+            assert!(error.contains(said) && error.is_empty() == said.is_empty(), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::progress::{Shown, bytes, count};
 use super::registry_flags::{PLATFORM, REGISTRY, client, platform};
 use super::{Call, Ended};
 use crate::image::layers;
-use crate::image::pull::{Image, Options, Pulled, Unpack, fetcher, pull};
+use crate::image::pull::{Image, Options, Pulled, Unpack, fetcher, pull, serves};
 use crate::image::reference::Reference;
 use crate::image::store::{LayerDirectory, Store};
 use anyhow::{Context, Result};
@@ -63,14 +63,20 @@ pub(super) fn fetch(call: &Call, store: &Store, reference: &Reference, unpack: U
 /// unpacked, just now.
 pub(super) fn wanted(call: &Call, store: &Store, reference: &Reference, unpack: Unpack<'_>) -> Result<Pulled> {
     let machine = platform(&call.given)?;
+    let mut other = None;
     if !call.given.is("pull") {
         // An image that is here is used without asking anybody.
-        let known = Image::named(store, &reference.to_string())?;
-        if let Some(image) = known.filter(|image| machine.rank_of(&image.platform()).is_some()) {
-            return Ok(Pulled { image, changed: false });
+        match Image::named(store, &reference.to_string())? {
+            Some(image) if serves(&image, &machine) => return Ok(Pulled { image, changed: false }),
+            known => other = known.map(|image| image.platform()),
         }
     }
-    fetch(call, store, reference, unpack).with_context(|| format!("pull {reference}"))
+    fetch(call, store, reference, unpack).with_context(|| match other {
+        Some(here) => {
+            format!("pull {reference} for {machine} (the store's is for {here}; hint: --platform {here} takes it)")
+        }
+        None => format!("pull {reference}"),
+    })
 }
 
 /// How layers are received and unpacked.

@@ -2,6 +2,7 @@
 
 use super::{Store, blob_path};
 use crate::image::digest::{Digest, Hasher};
+use crate::image::manifest::Descriptor;
 use crate::registry::Algorithm;
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
@@ -16,6 +17,11 @@ impl Store {
         self.size(digest).is_some()
     }
 
+    /// True when a blob is here with the size that its descriptor says. Shorter or longer, it is not that blob any more.
+    pub fn has_whole(&self, descriptor: &Descriptor) -> bool {
+        self.size(&descriptor.digest) == Some(descriptor.size)
+    }
+
     /// The size of a blob in bytes, if it is here.
     pub fn size(&self, digest: &Digest) -> Option<u64> {
         let stat = rustix::fs::statat(self.root(), blob_path(digest), AtFlags::SYMLINK_NOFOLLOW).ok()?;
@@ -25,7 +31,7 @@ impl Store {
     /// Opens a blob for reading.
     pub fn open_blob(&self, digest: &Digest) -> Result<BlobReader<'_>> {
         let path = blob_path(digest);
-        let file = sys::files::open_at(self.root(), &path, OFlags::RDONLY | OFlags::NOFOLLOW)
+        let file = sys::files::open_at(self.root(), &path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK)
             .with_context(|| format!("blob {digest}"))?;
         Ok(BlobReader { file: File::from(file), store: self })
     }

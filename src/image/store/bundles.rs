@@ -72,7 +72,10 @@ impl Store {
         for name in names.into_iter().filter(|name| !name.starts_with('.')) {
             let path = format!("ocicat/bundles/{name}");
             let file = sys::files::open_at(self.root(), &path, OFlags::RDONLY | OFlags::NOFOLLOW)?;
-            let bundle: BundleUse = serde_json::from_slice(&sys::files::read_fd(file, 1 << 20)?).context(path)?;
+            let record = serde_json::from_slice(&sys::files::read_fd(file, 1 << 20)?);
+            let bundle: BundleUse = record.with_context(|| {
+                format!("{path}: a damaged record of a bundle; hint: `ocicat-image remove` of that bundle, or remove the file")
+            })?;
             match rustix::fs::lstat(&bundle.path) {
                 Err(Errno::NOENT | Errno::NOTDIR) if !self.is_mounted(&bundle)? => {
                     match self.forget_bundle(&bundle.path) {

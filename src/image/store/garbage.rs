@@ -138,7 +138,12 @@ impl Store {
             other => other?,
         };
         for algorithm in algorithms {
-            for hex in self.names(&format!("blobs/{algorithm}"))? {
+            let names = match self.names(&format!("blobs/{algorithm}")) {
+                // A file of somebody, and no directory of blobs.
+                Err(error) if sys::errno_of(&error) == Some(sys::Errno(libc::ENOTDIR)) => continue,
+                other => other?,
+            };
+            for hex in names {
                 // What is no digest is not ours, and stays.
                 digests.extend(format!("{algorithm}:{hex}").parse::<Digest>());
             }

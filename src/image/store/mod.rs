@@ -114,9 +114,9 @@ impl Store {
     fn open_absolute(path: &Path) -> Result<Store> {
         make_directories(path)?;
         let root = sys::files::open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        // The last of the directories, and what is made after them: whoever makes a store may be killed in between.
+        // Whoever makes a store may be killed in between.
         let has = |name: &str| rustix::fs::accessat(&root, name, Access::EXISTS, AtFlags::empty()).is_ok();
-        if !has("ocicat/locks") || !has("index.json") {
+        if !DIRECTORIES.into_iter().all(has) || !has("index.json") {
             for name in DIRECTORIES {
                 make_directory(root.as_fd(), name)?;
             }
