@@ -7,9 +7,10 @@ use super::status::{self, Status};
 use super::store::{self, Damaged, Directory};
 use super::{ContainerId, Runtime, find, poststop, sharing};
 use crate::config::Config;
+use crate::spec;
 use crate::sys::{self, pidfd};
-use anyhow::{Result, bail};
-use std::time::{Duration, Instant};
+use anyhow::{Result, bail, ensure};
+use std::time::Instant;
 
 /// Deletes a container. `force` kills it first, ends a runtime that is still creating it, and takes it for done when
 /// there is no such container. Answers with warnings: the poststop hooks that failed (runtime.md, "Lifecycle", 13).
@@ -21,14 +22,14 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<Vec<String>> {
         return if force { Ok(Vec::new()) } else { bail!("container does not exist: {id}") };
     };
     let directory = match store::find(&runtime.root, &checked) {
-        Err(error) if force && error.to_string().contains("does not exist") => return Ok(Vec::new()),
+        Err(error) if error.to_string().contains("does not exist") => return finish(runtime, &checked, force),
         found => found?,
     };
     if !directory.try_lock() {
         take_over(&directory, force)?;
     }
     if !directory.exists() {
-        return if force { Ok(Vec::new()) } else { bail!("container does not exist: {id}") };
+        return finish(runtime, &checked, force);
     }
     let (record, config) = match directory.record() {
         Ok(Some(read)) => read,
@@ -46,24 +47,53 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<Vec<String>> {
     match found.status {
         Status::Stopped | Status::Created => {}
         _ if force => {}
-        other => bail!("cannot delete container {id} that is not stopped: {other}; hint: kill it, or delete --force"),
+        other => bail!(not_stopped(id, other)),
     }
     destroy(&found)
+}
+
+fn not_stopped(id: &str, status: Status) -> String {
+    format!("cannot delete container {id} that is not stopped: {status}; hint: kill it, or delete --force")
+}
+
+/// There is no such container. One that was deleted by a call which was killed before the poststop hooks had ended is
+/// finished: they run (again). While that call lives they are its own business.
+fn finish(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<Vec<String>> {
+    let unfinished = store::unfinished(&runtime.root, id)?;
+    if unfinished.is_empty() && !force {
+        bail!("container does not exist: {id}");
+    }
+    let mut warnings = Vec::new();
+    for directory in unfinished {
+        if let Ok(Some((record, config))) = directory.record()
+            && let Ok(config) = spec::read::parse(config.get().as_bytes())
+        {
+            warnings.extend(poststop::run(&config, &status::state(&record, Status::Stopped)));
+        }
+        directory.remove()?;
+    }
+    Ok(warnings)
 }
 
 /// Gets the lock that another runtime process holds. By force that process has nothing to wait for any more: one that
 /// still creates the container is killed, and init dies with it; one that starts it loses its init.
 fn take_over(directory: &Directory, force: bool) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_millis(DEADLINE_MS as u64);
+    let id = directory.id();
+    let deadline = Instant::now() + store::PATIENCE;
     while !directory.try_lock() {
         let Some((record, _)) = directory.record()? else {
-            // Its creator has only just begun.
-            anyhow::ensure!(Instant::now() < deadline, "container {} is busy", directory.id());
+            // Its creator has only just begun, or another call is about to remove the directory.
+            ensure!(Instant::now() < deadline, "{}", store::busy(id));
             sys::cgroupfs::let_others_run();
             continue;
         };
-        if !force && status::of(&record, directory) == Status::Creating {
-            bail!("cannot delete container {} that is not stopped: it is being created", directory.id());
+        if !force {
+            match status::while_taken(&record, directory) {
+                Status::Creating => bail!("cannot delete container {id} that is not stopped: it is being created"),
+                // The other one may be about to delete it, or to start it.
+                Status::Stopped | Status::Created => return directory.lock(),
+                other => bail!(not_stopped(id.as_str(), other)),
+            }
         }
         let waits_for = if record.init.is_none() { record.creator() } else { record.current_init() };
         if let Some(process) = waits_for.filter(|who| force && who.pid != std::process::id() as i32)
@@ -80,8 +110,8 @@ fn take_over(directory: &Directory, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// Kills and removes a container: processes, cgroups, poststop hooks, state. Each step can be repeated. Answers with the
-/// poststop hooks that failed.
+/// Kills and removes a container: processes, cgroups, state; then its poststop hooks run. Each step can be repeated. Answers
+/// with the poststop hooks that failed.
 pub(super) fn destroy(found: &Found) -> Result<Vec<String>> {
     let config = found.config().ok();
     take_back(&found.record, &found.directory, config.as_ref())
@@ -101,12 +131,13 @@ pub(super) fn destroy_made(made: &Made) -> Vec<String> {
 
 /// The same for one whose lock was given away meanwhile.
 pub(super) fn destroy_own(record: &Record, directory: &Directory, config: &Config) -> Vec<String> {
-    if directory.lock().is_ok() && directory.exists() {
-        return take_back(record, directory, Some(config)).unwrap_or_else(|error| {
-            vec![format!("container {} is not wholly removed: {error:#}; hint: delete --force", record.id)]
-        });
-    }
-    Vec::new()
+    let removed = directory.lock().and_then(|()| match directory.exists() {
+        true => take_back(record, directory, Some(config)),
+        false => Ok(Vec::new()),
+    });
+    removed.unwrap_or_else(|error| {
+        vec![format!("container {} is not wholly removed: {error:#}; hint: delete --force", record.id)]
+    })
 }
 
 fn take_back(record: &Record, directory: &Directory, config: Option<&Config>) -> Result<Vec<String>> {
@@ -121,9 +152,14 @@ fn take_back(record: &Record, directory: &Directory, config: Option<&Config>) ->
     if let Some(init) = &init {
         pidfd::wait_end(init, DEADLINE_MS)?;
     }
-    let stopped = || status::state(record, Status::Stopped);
-    let warnings = config.map(|config| poststop::run(config, &stopped())).unwrap_or_default();
-    directory.remove()?;
+    let Some(config) = config.filter(|config| poststop::has_any(config)) else {
+        return directory.remove().map(|()| Vec::new());
+    };
+    // They are called after the container is deleted (config.md, "Poststop"), however long they take. What they need is kept
+    // until then: of a call that is killed meanwhile the next one finds it.
+    let deleted = directory.set_aside()?;
+    let warnings = poststop::run(config, &status::state(record, Status::Stopped));
+    deleted.remove()?;
     Ok(warnings)
 }
 

@@ -7,8 +7,9 @@ use super::{ContainerId, Runtime};
 use crate::config::Config;
 use crate::spec;
 use crate::sys::{cgroupfs, pidfd};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::value::RawValue;
+use std::time::Instant;
 
 /// A container that exists.
 #[derive(Debug)]
@@ -21,23 +22,32 @@ pub(super) struct Found {
 
 /// Looks at a container without taking it.
 pub(super) fn look(runtime: &Runtime, id: &str) -> Result<Found> {
-    let directory = store::find(&runtime.root, &parse(id)?)?;
-    found(directory)
+    let mut found = found(store::find(&runtime.root, &parse(id)?)?)?;
+    if found.status == Status::Stopped && status::while_taken(&found.record, &found.directory) == Status::Creating {
+        match found.directory.try_lock() {
+            true => found.directory.unlock()?,
+            false => found.status = Status::Creating,
+        }
+    }
+    Ok(found)
 }
 
-/// Takes a container that lives: no other process changes it meanwhile. One that has stopped is taken only when nobody else has it.
+/// Takes a container that lives: no other process changes it meanwhile. One that is being created, or has stopped, is taken only
+/// when nobody else has it.
 pub(super) fn take(runtime: &Runtime, id: &str) -> Result<Found> {
     let directory = store::find(&runtime.root, &parse(id)?)?;
+    let deadline = Instant::now() + store::PATIENCE;
     while !directory.try_lock() {
         let Some((record, _)) = directory.record()? else {
             bail!(without_record(&directory));
         };
-        // Both may take as long as their hooks want.
-        match status::of(&record, &directory) {
+        match status::while_taken(&record, &directory) {
+            // This may take as long as its hooks want.
             Status::Creating => bail!("container is being created: {id}"),
             Status::Stopped => bail!("container not running: {id} is stopped, and another call works on it"),
             Status::Created | Status::Running | Status::Paused => wait_a_moment(&record)?,
         }
+        ensure!(Instant::now() < deadline, "{}", store::busy(directory.id()));
     }
     if !directory.exists() {
         bail!("container does not exist: {id}");

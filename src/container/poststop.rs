@@ -4,6 +4,11 @@ use super::status::State;
 use crate::config::Config;
 use crate::process::hooks::{self, Output};
 
+/// Whether there are any.
+pub(super) fn has_any(config: &Config) -> bool {
+    config.hooks.as_ref().is_some_and(|hooks| !hooks.poststop.is_empty())
+}
+
 /// Runs every poststop hook, each one even if the one before it failed; answers with the failures.
 pub(super) fn run(config: &Config, state: &State) -> Vec<String> {
     let Some(hooks) = config.hooks.as_ref().filter(|hooks| !hooks.poststop.is_empty()) else { return Vec::new() };

@@ -63,9 +63,19 @@ pub fn of(record: &Record, directory: &Directory) -> Status {
         None if record.is_of_another_pid_namespace()
             && record.cgroups.as_ref().is_some_and(|paths| paths.is_populated()) =>
         {
-            alive(record, directory)
+            // A hook that runs in the container is here before init is recorded.
+            if record.init.is_none() { Status::Creating } else { alive(record, directory) }
         }
         _ => Status::Stopped,
+    }
+}
+
+/// The same where another call works on the container: one whose creator is out of sight, and that has no cgroups which
+/// could tell, is being created as long as somebody has it and init is not recorded.
+pub fn while_taken(record: &Record, directory: &Directory) -> Status {
+    match of(record, directory) {
+        Status::Stopped if record.init.is_none() && record.is_of_another_pid_namespace() => Status::Creating,
+        other => other,
     }
 }
 

@@ -6,6 +6,7 @@
 //!           seccomp.bpf  the compiled filter, for exec
 //!           start        fifo: init reads one byte from it; gone once the container was started
 //!           outcome      fifo: closed by init's execve, or four bytes of errno
+//! ROOT/ID~INODE/         the same of one that was deleted, while its poststop hooks run: the id is free by then
 //! ```
 //!
 //! Only one file is written for every container, because making a file is what costs. An amendment is appended by one
@@ -13,12 +14,13 @@
 
 use super::ContainerId;
 use super::record::{Amendment, Record};
-use crate::sys::{self, Asked, Errno, files};
-use anyhow::{Context, Result, bail};
+use crate::sys::{self, Asked, Errno, cgroupfs, files};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use serde_json::value::RawValue;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const RECORD: &str = "record";
 /// The fifo that init waits on.
@@ -29,6 +31,10 @@ pub const OUTCOME: &str = "outcome";
 pub const SECCOMP: &str = "seccomp.bpf";
 /// Longest record and config that we read back, in bytes.
 const LONGEST: usize = 64 << 20;
+/// How long another call may work on a container before it is taken for one that hangs.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Stands between the id and the inode number of one that was deleted; no id has it.
+const DELETED: char = '~';
 
 /// The directory of one container, open.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ pub struct Directory {
     id: ContainerId,
     fd: OwnedFd,
     root: PathBuf,
+    /// Its name below the root: the id, until it is deleted.
+    name: String,
 }
 
 /// A record that somebody else has changed: what the container consists of is not known any more.
@@ -127,8 +135,24 @@ pub fn find(root: &Path, id: &ContainerId) -> Result<Directory> {
 }
 
 fn open(root: &Path, id: &ContainerId) -> Result<Directory> {
-    let fd = files::open(root.join(id), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
-    Ok(Directory { id: id.clone(), fd, root: root.to_owned() })
+    open_named(root, id, id.to_string())
+}
+
+fn open_named(root: &Path, id: &ContainerId, name: String) -> Result<Directory> {
+    let fd = files::open(root.join(&name), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
+    Ok(Directory { id: id.clone(), fd, root: root.to_owned(), name })
+}
+
+/// What is left of containers of this id that were deleted, when the call that did it was killed before their poststop hooks
+/// had ended: locked, so that each is finished by one call.
+pub fn unfinished(root: &Path, id: &ContainerId) -> Result<Vec<Directory>> {
+    let names = match files::open(root, OFlags::RDONLY | OFlags::DIRECTORY) {
+        Err(error) if error.errno == Errno(libc::ENOENT) => return Ok(Vec::new()),
+        opened => names(opened?).with_context(|| root.display().to_string())?,
+    };
+    let is_of = |name: &&String| name.split_once(DELETED).is_some_and(|(before, _)| before == id.as_str());
+    let opened = names.iter().filter(is_of).filter_map(|name| open_named(root, id, name.clone()).ok());
+    Ok(opened.filter(|directory| directory.try_lock() && directory.exists()).collect())
 }
 
 /// The ids of all containers below `root`, sorted; a root that does not exist has none.
@@ -167,17 +191,21 @@ impl Directory {
 
     /// Where the directory is.
     pub fn path(&self) -> PathBuf {
-        self.root.join(&self.id)
+        self.root.join(&self.name)
     }
 
-    /// Takes the container for this process; waits while another one works on it.
+    /// Takes the container for this process; waits while another one works on it, but not for ever: that one may hang, or
+    /// wait for us.
+    ///
+    /// # Errors
+    /// The other one works on it still.
     pub fn lock(&self) -> Result<()> {
-        loop {
-            match rustix::fs::flock(&self.fd, FlockOperation::LockExclusive) {
-                Err(rustix::io::Errno::INTR) => {}
-                other => return Ok(other.asked(|| format!("flock {}", self.path().display()))?),
-            }
+        let deadline = Instant::now() + PATIENCE;
+        while !self.try_lock() {
+            ensure!(Instant::now() < deadline, "{}", busy(&self.id));
+            cgroupfs::let_others_run();
         }
+        Ok(())
     }
 
     /// Lets other processes work on the container again.
@@ -188,6 +216,17 @@ impl Directory {
     /// True when no other process works on the container; it is then ours.
     pub fn try_lock(&self) -> bool {
         rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive).is_ok()
+    }
+
+    /// Frees the id: what is left goes by another name until the poststop hooks have ended. The lock stays ours.
+    pub fn set_aside(&self) -> Result<Directory> {
+        let ask = |what: &str| format!("{what} {}", self.path().display());
+        let inode = rustix::fs::fstat(&self.fd).asked(|| ask("fstat"))?.st_ino;
+        // As many of its digits as fit a file name behind the longest id.
+        let name = format!("{}{DELETED}{:x}", self.id, inode & 0xffff_ffff_ffff);
+        let fd = self.fd.try_clone().asked(|| ask("dup"))?;
+        rustix::fs::rename(self.path(), self.root.join(&name)).asked(|| ask("rename"))?;
+        Ok(Directory { id: self.id.clone(), fd, root: self.root.clone(), name })
     }
 
     /// True while the directory is still the one that the id names, and not one that was deleted meanwhile.
@@ -281,6 +320,11 @@ impl Directory {
             Err(errno) => Ok(Err(errno).asked(|| format!("rmdir {}", self.path().display()))?),
         }
     }
+}
+
+/// What to say of a container that another call works on.
+pub fn busy(id: &ContainerId) -> String {
+    format!("container {id} is busy: another call works on it")
 }
 
 fn read_record(bytes: &[u8]) -> Option<(Record, Box<RawValue>)> {

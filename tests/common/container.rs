@@ -557,7 +557,11 @@ impl Container {
                 entries
                     .filter_map(Result::ok)
                     .map(|entry| entry.path())
-                    .filter(|path| path.ends_with(&self.id))
+                    .filter(|path| {
+                        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                        // Behind the mark: one that was deleted, whose hooks have not ended.
+                        name == self.id || name.starts_with(&format!("{}~", self.id))
+                    })
                     .map(|path| format!("state {}", path.display())),
             );
         }

@@ -90,26 +90,141 @@ fn a_pause_that_a_kill_or_a_delete_overtakes_gives_up_at_once() {
     }
 }
 
+/// A poststop hook of `container` that tells its begin in the log and in one fifo, and ends once the other says so or a file `free`
+/// is there.
+fn waiting_hook(container: &Container) -> Value {
+    let at = |name: &str| container.rootfs().join(name).display().to_string();
+    let (log, begun, go, free) = (at("log"), at("begun"), at("go"), at("free"));
+    let line = format!("echo ran >> {log}; test -e {free} && exit; echo begun > {begun}; read go < {go}");
+    json!({"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", line]}]})
+}
+
 #[test]
-fn calls_on_a_container_that_is_being_deleted_do_not_wait_for_its_poststop_hooks() {
+fn when_the_poststop_hooks_run_the_container_is_gone_and_no_call_waits_for_them() {
     only_ocicat!("the words are this runtime's");
     let container = Container::new();
     let (mut begun, mut go) = (container.fifo("begun"), container.fifo("go"));
-    let root = container.rootfs();
-    let line = format!("echo begun > {0}/begun; read go < {0}/go", root.display());
-    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", line]}]);
-    let container = container.set("/hooks", json!({"poststop": hook})).sleeping();
+    let hook = waiting_hook(&container);
+    let container = container.set("/hooks", hook).sleeping();
     let id = &container.id;
     let mut delete = quiet(&container, &["delete", "--force", id]);
     assert_eq!(begun.line(), "begun");
-    for words in [&["pause", id][..], &["resume", id], &["start", id], &["update", "--pids-limit", "5", id]] {
-        container.call(words).fails("container not running").fails("is stopped, and another call works on it");
+    for words in [
+        &["state", id][..],
+        &["pause", id],
+        &["resume", id],
+        &["start", id],
+        &["update", "--pids-limit", "5", id],
+        &["exec", id, "true"],
+        &["kill", id],
+        &["delete", id],
+    ] {
+        container.call(words).fails("container does not exist");
     }
-    container.call(&["exec", id, "true"]).fails("container not running");
-    container.call(&["kill", id]).fails("container not running");
+    assert_eq!(container.call(&["list", "--quiet"]).ok().out, "");
+    container.call(&["delete", "--force", id]).ok();
+    // The id is free; this one has no hooks.
+    let mut anew = container.config.clone();
+    anew.as_object_mut().unwrap().remove("hooks");
+    std::fs::write(container.dir.join("config.json"), anew.to_string()).unwrap();
+    container.detach(&["create", id]).ok();
+    assert_eq!(container.status(), "created");
+    container.delete().ok();
     go.tell("go\n");
     assert_eq!(outcome::code_of(&mut delete), 0);
+    assert_eq!(std::fs::read_to_string(container.rootfs().join("log")).unwrap(), "ran\n");
     assert_eq!(container.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn poststop_hooks_of_a_delete_that_was_killed_run_when_it_is_called_again() {
+    only_ocicat!("others leave the hooks out, or the container");
+    for again in [&["delete"][..], &["delete", "--force"]] {
+        let container = Container::new();
+        let (mut begun, _go) = (container.fifo("begun"), container.fifo("go"));
+        let hook = waiting_hook(&container);
+        let container = container.set("/hooks", hook).sleeping();
+        let words = [again, &[&container.id]].concat();
+        let mut delete = quiet(&container, &["delete", "--force", &container.id]);
+        assert_eq!(begun.line(), "begun");
+        delete.kill().unwrap();
+        delete.wait().unwrap();
+        container.call(&["state", &container.id]).fails("container does not exist");
+        std::fs::write(container.rootfs().join("free"), "").unwrap();
+        container.call(&words).ok();
+        assert_eq!(std::fs::read_to_string(container.rootfs().join("log")).unwrap(), "ran\nran\n", "{again:?}");
+        assert_eq!(container.leftovers(), Vec::<String>::new());
+        container.delete().fails("container does not exist");
+    }
+}
+
+/// A hook that calls the runtime for its own container and writes what that said, with the exit code, to a file of the bundle.
+fn calling_hook(container: &Container, calls: &[&[&str]]) -> Value {
+    let lines = calls.iter().enumerate().map(|(number, words)| {
+        let call = container.command(words);
+        let words: Vec<&str> = call.get_args().map(|word| word.to_str().unwrap()).collect();
+        let (program, words) = (call.get_program().to_str().unwrap(), words.join(" "));
+        format!(
+            "{program} {words} {} > {}/said{number} 2>&1; echo code $? >> {1}/said{number};",
+            container.id,
+            container.dir.display()
+        )
+    });
+    json!([{"path": "/bin/sh", "args": ["sh", "-c", lines.collect::<String>()], "env": ["PATH=/usr/bin:/bin"], "timeout": 60}])
+}
+
+#[test]
+fn a_hook_that_calls_the_runtime_for_its_own_container_is_answered_at_once() {
+    only_ocicat!("the words are this runtime's");
+    const CREATING: &str = "container is being created";
+    const GONE: &str = "container does not exist";
+    let rows: &[(&str, &[(&[&str], &str)])] = &[
+        (
+            "createRuntime createContainer",
+            &[
+                (&["state"], "\"status\": \"creating\""),
+                (&["pause"], CREATING),
+                (&["resume"], CREATING),
+                (&["update", "--pids-limit", "5"], CREATING),
+                (&["start"], CREATING),
+                (&["delete"], "that is not stopped: it is being created"),
+                (&["kill"], "container not running"),
+            ],
+        ),
+        (
+            "poststop",
+            &[(&["state"], GONE), (&["delete"], GONE), (&["delete", "--force"], "code 0"), (&["pause"], GONE)],
+        ),
+    ];
+    for (kinds, calls) in rows {
+        for kind in kinds.split(' ') {
+            let container = Container::new();
+            let words: Vec<&[&str]> = calls.iter().map(|(words, _)| *words).collect();
+            let hook = calling_hook(&container, &words);
+            let container = container.set(&format!("/hooks/{kind}"), hook);
+            container.run().ok();
+            for (number, (words, expected)) in calls.iter().enumerate() {
+                let said = std::fs::read_to_string(container.dir.join(format!("said{number}"))).unwrap();
+                assert!(said.contains(expected), "{kind} {words:?}: {said}");
+            }
+            assert_eq!(container.leftovers(), Vec::<String>::new(), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn a_hook_that_deletes_its_own_container_by_force_ends_the_creation() {
+    only_ocicat!("others delete it under the hands of the creator, or wait for ever");
+    for kind in ["createRuntime", "createContainer"] {
+        let container = Container::new();
+        let hook = calling_hook(&container, &[&["delete", "--force"]]);
+        let container = container.set(&format!("/hooks/{kind}"), hook);
+        assert_ne!(container.create().code, 0, "{kind}");
+        container.call(&["delete", "--force", &container.id]).ok();
+        // The hook's own call lives on, and may be at its end only.
+        container.no_process();
+        assert_eq!(container.leftovers(), Vec::<String>::new(), "{kind}");
+    }
 }
 
 #[test]
