@@ -61,14 +61,37 @@ fn said_by_ps(options: &[&str]) -> Result<String> {
 /// The header and the lines whose PID column is one of `pids`.
 fn only(table: &str, pids: &[u32]) -> Result<String> {
     let header = table.lines().next().unwrap_or_default();
-    let column = header.split_whitespace().position(|name| name == "PID");
+    let column = Column::of(header, "PID");
     let column = column.ok_or_else(|| anyhow!("ps prints no PID column; hint: ask for it, as in -o pid,args"))?;
-    let ours = |line: &&str| {
-        let pid = line.split_whitespace().nth(column).and_then(|word| word.parse().ok());
-        pid.is_some_and(|pid: u32| pids.contains(&pid))
-    };
+    let ours = |line: &&str| column.number(line).is_some_and(|pid| pids.contains(&pid));
     let lines = std::iter::once(header).chain(table.lines().skip(1).filter(ours));
     Ok(lines.map(|line| format!("{line}\n")).collect())
+}
+
+/// A column of numbers.
+struct Column {
+    /// How many words stand before it.
+    words: usize,
+    /// How many characters the heading has up to its end.
+    end: usize,
+}
+
+impl Column {
+    fn of(header: &str, name: &str) -> Option<Column> {
+        let words = header.split_whitespace().position(|word| word == name)?;
+        // Where the word begins, in the bytes of the heading.
+        let start = header.split_whitespace().nth(words)?.as_ptr() as usize - header.as_ptr() as usize;
+        Some(Column { words, end: header.get(..start)?.chars().count() + name.len() })
+    }
+
+    /// The number in a line: numbers end where their heading ends. A column before it may hold any number of words (args); where a
+    /// number before it was too long for its column, the words are counted.
+    fn number(&self, line: &str) -> Option<u32> {
+        let upto: String = line.chars().take(self.end).collect();
+        let ends_there = upto.chars().count() == self.end && line.chars().nth(self.end).is_none_or(char::is_whitespace);
+        let aligned = upto.rsplit(char::is_whitespace).next().filter(|_| ends_there).and_then(|word| word.parse().ok());
+        aligned.or_else(|| line.split_whitespace().nth(self.words)?.parse().ok())
+    }
 }
 
 #[cfg(test)]
@@ -83,5 +106,11 @@ mod tests {
             "UID   PID  PPID CMD\nroot    5     1 sh -c 7\nroot    7     5 sleep 1\n"
         );
         assert!(only("CMD\ninit\n", &[1]).is_err());
+        // Words before the number, also in other scripts; a number before it that needs more room than its column has.
+        let table = "COMMAND       PID\nsleep 5         7\nüber all 7      8\nsh -c 7         9 \n";
+        assert_eq!(only(table, &[7]).unwrap(), "COMMAND       PID\nsleep 5         7\n");
+        assert_eq!(only(table, &[8, 9]).unwrap(), "COMMAND       PID\nüber all 7      8\nsh -c 7         9 \n");
+        let table = "RSS   PID CMD\n 12     7 sleep\n1234567890 7 sleep 5\n123   8 sleep\n";
+        assert_eq!(only(table, &[7]).unwrap(), "RSS   PID CMD\n 12     7 sleep\n1234567890 7 sleep 5\n");
     }
 }

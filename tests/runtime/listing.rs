@@ -76,6 +76,11 @@ fn ps_as_a_table_has_the_rows_of_the_container_only() {
     let lines: Vec<&str> = outcome.out.lines().collect();
     assert!(lines[0].contains("PID") && lines.len() == 2 && lines[1].contains("sleep 1000"), "{outcome}");
     container.call(&["ps", &container.id, "-o", "pid,comm"]).mentions("sleep");
+    let outcome = container.call(&["ps", &container.id, "-eo", "args,pid"]);
+    if ours() {
+        let words: Vec<&str> = outcome.out.split_whitespace().collect();
+        assert_eq!(words, ["COMMAND", "PID", "sleep", "1000", &container.pid().to_string()], "{outcome}");
+    }
 }
 
 #[test]
