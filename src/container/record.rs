@@ -3,7 +3,7 @@
 
 use super::exit::Exit;
 use crate::cgroups;
-use crate::sys::{files, pidfd};
+use crate::sys::{clock, files, pidfd};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -67,12 +67,19 @@ pub struct Identity {
     pub pid: i32,
     /// Start time in clock ticks since boot (proc_pid_stat(5), field 22).
     pub start: u64,
+    /// By how much the clock of who read it was ahead of the machine's, in nanoseconds (time_namespaces(7)).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clock_ahead: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl Identity {
     /// The identity of a process that exists.
     pub fn of(pid: i32) -> Result<Identity> {
-        Ok(Identity { pid, start: pidfd::stat(pid)?.1 })
+        Ok(Identity { pid, start: pidfd::stat(pid)?.1, clock_ahead: clock::boot_time_ahead() })
     }
 
     /// This process.
@@ -82,7 +89,7 @@ impl Identity {
 
     /// True while the process exists and is no zombie.
     pub fn is_alive(&self) -> bool {
-        pidfd::stat(self.pid).is_ok_and(|(state, start)| start == self.start && !matches!(state, 'Z' | 'X'))
+        pidfd::stat(self.pid).is_ok_and(|(state, start)| self.began(start) && !matches!(state, 'Z' | 'X'))
     }
 
     /// Opens the process, if it is still the same one: the descriptor is taken first and the start time read after it.
@@ -94,15 +101,32 @@ impl Identity {
     /// Opens the process also when it has ended and its parent has not reaped it yet.
     pub fn open_unreaped(&self) -> Option<OwnedFd> {
         let fd = pidfd::open(self.pid).ok()?;
-        pidfd::stat(self.pid).is_ok_and(|(_, start)| start == self.start).then_some(fd)
+        pidfd::stat(self.pid).is_ok_and(|(_, start)| self.began(start)).then_some(fd)
+    }
+
+    /// Whether a start time that this process has read is that of the identity. The kernel tells every reader by its own clock.
+    fn began(&self, start: u64) -> bool {
+        start == self.start || {
+            let ahead = clock::boot_time_ahead().wrapping_sub(self.clock_ahead);
+            ahead != 0 && seen_with(self.start, ahead).contains(&start)
+        }
     }
 
     /// How the process ended, of which `process` is the pidfd. Its parent may reap it at any moment: before that /proc
     /// tells, and after it the pidfd does (Linux 6.15).
     pub fn ended(&self, process: &OwnedFd) -> Option<pidfd::Ended> {
-        let unreaped = || pidfd::unreaped(self.pid).filter(|(start, _)| *start == self.start).map(|(_, ended)| ended);
+        let unreaped = || pidfd::unreaped(self.pid).filter(|(start, _)| self.began(*start)).map(|(_, ended)| ended);
         pidfd::exit_info(process).or_else(unreaped).or_else(|| pidfd::exit_info(process))
     }
+}
+
+/// The start times, in ticks, that a process of the start time `start` may have for whose clock is `ahead` by so many nanoseconds:
+/// one, or two where that is no whole number of ticks. The kernel's sum wraps around (do_task_stat() in fs/proc/array.c).
+fn seen_with(start: u64, ahead: i64) -> [u64; 2] {
+    // A hundredth of a second, as user space is told it (USER_HZ).
+    const TICK: u64 = 10_000_000;
+    let first = start.wrapping_mul(TICK).wrapping_add(ahead as u64);
+    [first / TICK, first.wrapping_add(TICK - 1) / TICK]
 }
 
 /// The id of this boot; empty where procfs does not tell. It is asked for several times in a call, and read once.
@@ -202,5 +226,31 @@ impl Record {
 
     fn is_of_this_boot(&self) -> bool {
         self.boot_id == boot_id()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_time_is_known_again_by_whose_clock_is_ahead_or_behind() {
+        const SECOND: i64 = 1_000_000_000;
+        let before_zero = u64::MAX / 10_000_000;
+        for (start, ahead, expected) in [
+            (700, 1000 * SECOND, [100_700, 100_700]),
+            (700, -5 * SECOND, [200, 200]),
+            (700, 10_000_001, [701, 702]),
+            (700, -1, [699, 700]),
+            // Older than the clock of its reader.
+            (100, -2 * SECOND, [before_zero - 100, before_zero - 99]),
+        ] {
+            assert_eq!(seen_with(start, ahead), expected, "{start} {ahead}");
+        }
+        let own = Identity::own().unwrap();
+        assert!(own.is_alive() && own.began(own.start) && !own.began(own.start + 100_000));
+        // As a runtime in another time namespace has recorded it.
+        let elsewhere = Identity { start: own.start + 100_000, clock_ahead: own.clock_ahead + 1000 * SECOND, ..own };
+        assert!(elsewhere.is_alive() && !elsewhere.began(own.start + 1));
     }
 }

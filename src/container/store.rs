@@ -348,7 +348,7 @@ mod tests {
     fn a_directory_that_another_call_has_removed_and_made_anew_is_left_to_that_one() {
         let root = tempfile::tempdir().unwrap();
         let id: ContainerId = "box".parse().unwrap();
-        let record = Record::new("box", Identity { pid: 1, start: 2 });
+        let record = Record::new("box", Identity { pid: 1, start: 2, clock_ahead: 0 });
         // Each is what a call has that was interrupted between mkdir and flock.
         let removed = claim(root.path(), &id).unwrap();
         removed.remove().unwrap();
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_record_that_was_cut_short_is_none_and_an_amendment_that_was_is_not_read() {
-        let identity = Identity { pid: 1, start: 2 };
+        let identity = Identity { pid: 1, start: 2, clock_ahead: 0 };
         let record = Record::new("box", identity);
         let mut bytes = serde_json::to_vec(&record).unwrap();
         bytes.extend_from_slice(b"\n{\n \"ociVersion\": \"1.3.0\"\n}\n");

@@ -1,6 +1,9 @@
-//! The time of day, as RFC 3339 writes it in UTC: in the log and in the state of a container.
+//! The time of day, as RFC 3339 writes it in UTC: in the log and in the state of a container; and whose clock shows another time
+//! since boot.
 
+use super::files;
 use rustix::time::{ClockId, clock_gettime};
+use std::sync::OnceLock;
 
 /// Now: `2026-11-23T08:50:57.123456789Z`.
 pub fn now_rfc3339() -> String {
@@ -11,6 +14,30 @@ pub fn now_rfc3339() -> String {
 /// Seconds since 1970-01-01T00:00:00Z.
 pub fn now_seconds() -> i64 {
     clock_gettime(ClockId::Realtime).tv_sec
+}
+
+/// By how much this process's clock of the time since boot is ahead of the machine's, in nanoseconds (time_namespaces(7)). It is
+/// asked for once. 0 where procfs does not tell: before Linux 5.6 there is nothing to tell, and after that only the clock of
+/// the namespace that children get is told, which is ours since the last execve (Linux 6.1).
+pub fn boot_time_ahead() -> i64 {
+    static AHEAD: OnceLock<i64> = OnceLock::new();
+    *AHEAD.get_or_init(|| {
+        // PROC_TIME_INIT_INO of include/linux/proc_ns.h: the machine's own.
+        const INITIAL: u64 = 0xefff_fffa;
+        let inode = |name: &str| rustix::fs::stat(format!("/proc/self/ns/{name}")).ok().map(|status| status.st_ino);
+        match inode("time") {
+            None | Some(INITIAL) => 0,
+            own if own != inode("time_for_children") => 0,
+            _ => ahead_in(&files::read_text("/proc/self/timens_offsets").unwrap_or_default()).unwrap_or(0),
+        }
+    })
+}
+
+/// The seconds and nanoseconds in the line of the boot clock.
+fn ahead_in(offsets: &str) -> Option<i64> {
+    let line = offsets.lines().find_map(|line| line.strip_prefix("boottime"))?;
+    let mut words = line.split_whitespace().map(|word| word.parse::<i64>().ok());
+    words.next()??.checked_mul(1_000_000_000)?.checked_add(words.next()??)
 }
 
 /// Writes seconds since 1970 and nanoseconds as RFC 3339 in UTC.
@@ -69,5 +96,17 @@ mod tests {
             assert_eq!(seconds_of(text), Some(seconds));
         }
         assert_eq!(seconds_of("yesterday"), None);
+    }
+
+    #[test]
+    fn the_clock_of_a_time_namespace_is_read_from_its_offsets() {
+        for (text, expected) in [
+            ("monotonic           0         0\nboottime         1000         5\n", Some(1_000_000_000_005)),
+            ("monotonic          -7         0\nboottime          -10 500000000\n", Some(-9_500_000_000)),
+            ("monotonic           0         0\n", None),
+            ("", None),
+        ] {
+            assert_eq!(ahead_in(text), expected, "{text}");
+        }
     }
 }

@@ -320,6 +320,37 @@ fn delete_takes_no_file_that_is_not_the_runtimes() {
 }
 
 #[test]
+fn a_container_is_the_same_one_for_a_caller_in_another_time_namespace() {
+    only_ocicat!("others know a process by a start time that only one clock tells");
+    let in_time = |container: &Container, ahead: &str, words: &[&str]| {
+        let own = container.command(words);
+        let mut call = std::process::Command::new("unshare");
+        call.args(["--time", "--boottime", ahead, "--fork", "--"]).arg(own.get_program()).args(own.get_args());
+        call.current_dir(&container.dir).stdin(container.null());
+        call
+    };
+    let probe = Container::new();
+    need!(finish(in_time(&probe, "7", &["list"])).code == 0, "needs time namespaces and unshare(1) that makes them");
+    for (made_at, seen_at) in [("0", "1000"), ("1000", "0"), ("1000", "-3"), ("0", "0")] {
+        let container = Container::new().args(&["sleep", "1000"]);
+        container.write();
+        let mut make = in_time(&container, made_at, &["run", "--detach", &container.id]);
+        make.stdout(std::process::Stdio::null());
+        assert_eq!(outcome::code_of(&mut make.spawn().unwrap()), 0);
+        let seen = |words: &[&str]| finish(in_time(&container, seen_at, words));
+        let id = &container.id;
+        assert_eq!(seen(&["state", id]).ok().json()["status"], "running", "{made_at} {seen_at}");
+        seen(&["list"]).mentions("running");
+        seen(&["delete", id]).fails("that is not stopped: running");
+        seen(&["exec", id, "echo", "here"]).says("here");
+        seen(&["kill", id, "KILL"]).ok();
+        seen(&["wait", id]).mentions("was ended by SIGKILL");
+        seen(&["delete", id]).ok();
+        assert_eq!(container.leftovers(), Vec::<String>::new(), "{made_at} {seen_at}");
+    }
+}
+
+#[test]
 fn a_created_container_can_be_paused_and_then_not_be_started() {
     only_ocicat!("runc 1.1 starts it");
     let container = Container::new().args(&["true"]);
