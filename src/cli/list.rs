@@ -23,7 +23,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(invocation: &Invocation) -> Result<Ended> {
     let format = Shape::of(&invocation.given)?;
-    let states = container::list(&invocation.runtime()?)?;
+    let (states, unknown) = container::list(&invocation.runtime()?)?;
     if invocation.given.is("quiet") {
         output::text(&states.iter().map(|state| format!("{}\n", state.id)).collect::<String>())?;
     } else if format == Shape::Json {
@@ -32,6 +32,7 @@ fn run(invocation: &Invocation) -> Result<Ended> {
         let ages = rustix::termios::isatty(rustix::stdio::stdout()).then(clock::now_seconds);
         output::text(&table(&states, ages))?;
     }
+    unknown.iter().for_each(|message| super::log::missing(&invocation.globals, message));
     Ok(Ended::Done)
 }
 

@@ -40,6 +40,14 @@ pub(super) fn warnings(globals: &Globals, messages: &[String]) {
     }
 }
 
+/// Tells what an answer leaves out; on standard error where there is no log.
+pub(super) fn missing(globals: &Globals, message: &str) {
+    match &globals.log {
+        None => to_stderr(&format!("ocicat: {}\n", one_line(message))),
+        Some(_) => more(globals, "warning", message),
+    }
+}
+
 /// Tells one of these; what has ended the program goes to standard error where there is no log: nobody else would learn it.
 pub(super) fn notice(globals: &Globals, notice: Notice<'_>) {
     match notice {

@@ -34,10 +34,10 @@ pub fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<Vec<String>> {
     let (record, config) = match directory.record() {
         Ok(Some(read)) => read,
         // Only the directory was made before its runtime was killed.
-        Ok(None) if force => return directory.remove().map(|()| Vec::new()),
+        Ok(None) if force => return directory.remove_unknown().map(|()| Vec::new()),
         Ok(None) => bail!(find::never_created(&checked)),
         Err(error) if force && error.is::<Damaged>() => {
-            directory.remove()?;
+            directory.remove_unknown()?;
             return Ok(vec![format!("{error:#}: only its state was removed")]);
         }
         Err(error) => return Err(error),
@@ -59,7 +59,7 @@ fn not_stopped(id: &str, status: Status) -> String {
 /// There is no such container. One that was deleted by a call which was killed before the poststop hooks had ended is
 /// finished: they run (again). While that call lives they are its own business.
 fn finish(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<Vec<String>> {
-    let unfinished = store::unfinished(&runtime.root, id)?;
+    let unfinished = store::unfinished(&runtime.root, Some(id))?;
     if unfinished.is_empty() && !force {
         bail!("container does not exist: {id}");
     }
@@ -81,7 +81,11 @@ fn take_over(directory: &Directory, force: bool) -> Result<()> {
     let id = directory.id();
     let deadline = Instant::now() + store::PATIENCE;
     while !directory.try_lock() {
-        let Some((record, _)) = directory.record()? else {
+        let read = match directory.record() {
+            Err(error) if force && error.is::<Damaged>() => return directory.lock(),
+            read => read?,
+        };
+        let Some((record, _)) = read else {
             // Its creator has only just begun, or another call is about to remove the directory.
             ensure!(Instant::now() < deadline, "{}", store::busy(id));
             sys::cgroupfs::let_others_run();

@@ -18,7 +18,8 @@ use crate::sys::{self, Asked, Errno, cgroupfs, files};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use serde_json::value::RawValue;
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub const START: &str = "start";
 pub const OUTCOME: &str = "outcome";
 /// The compiled system call filter.
 pub const SECCOMP: &str = "seccomp.bpf";
+/// All of them, in the order in which they are removed.
+const OWN: [&str; 4] = [START, OUTCOME, SECCOMP, RECORD];
 /// Longest record and config that we read back, in bytes.
 const LONGEST: usize = 64 << 20;
 /// How long another call may work on a container before it is taken for one that hangs.
@@ -143,39 +146,32 @@ fn open_named(root: &Path, id: &ContainerId, name: String) -> Result<Directory> 
     Ok(Directory { id: id.clone(), fd, root: root.to_owned(), name })
 }
 
-/// What is left of containers of this id that were deleted, when the call that did it was killed before their poststop hooks
-/// had ended: locked, so that each is finished by one call.
-pub fn unfinished(root: &Path, id: &ContainerId) -> Result<Vec<Directory>> {
-    let names = match files::open(root, OFlags::RDONLY | OFlags::DIRECTORY) {
-        Err(error) if error.errno == Errno(libc::ENOENT) => return Ok(Vec::new()),
-        opened => names(opened?).with_context(|| root.display().to_string())?,
+/// What is left of containers, or of those of one id, that were deleted, when the call that did it was killed before their poststop
+/// hooks had ended: locked, so that each is finished by one call.
+pub fn unfinished(root: &Path, of: Option<&ContainerId>) -> Result<Vec<Directory>> {
+    let open = |name: String| {
+        let id: ContainerId = name.split_once(DELETED)?.0.parse().ok()?;
+        if of.is_some_and(|of| *of != id) { None } else { open_named(root, &id, name).ok() }
     };
-    let is_of = |name: &&String| name.split_once(DELETED).is_some_and(|(before, _)| before == id.as_str());
-    let opened = names.iter().filter(is_of).filter_map(|name| open_named(root, id, name.clone()).ok());
-    Ok(opened.filter(|directory| directory.try_lock() && directory.exists()).collect())
+    let opened = names_below(root)?.into_iter().filter_map(open);
+    // Whatever else somebody has named like that is not ours.
+    let ours = opened.filter(|directory| directory.name_aside().is_ok_and(|name| name == directory.name));
+    Ok(ours.filter(|directory| directory.try_lock() && directory.exists()).collect())
 }
 
 /// The ids of all containers below `root`, sorted; a root that does not exist has none.
 pub fn ids(root: &Path) -> Result<Vec<ContainerId>> {
-    let fd = match files::open(root, OFlags::RDONLY | OFlags::DIRECTORY) {
-        Err(error) if error.errno == Errno(libc::ENOENT) => return Ok(Vec::new()),
-        opened => opened?,
-    };
-    let names = names(&fd).with_context(|| root.display().to_string())?;
-    let mut ids: Vec<ContainerId> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    let mut ids: Vec<ContainerId> = names_below(root)?.iter().filter_map(|name| name.parse().ok()).collect();
     ids.sort();
     Ok(ids)
 }
 
-fn names(directory: impl AsFd) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for entry in rustix::fs::Dir::read_from(directory).asked(|| "getdents".to_owned())? {
-        let name = entry.asked(|| "getdents".to_owned())?.file_name().to_string_lossy().into_owned();
-        if name != "." && name != ".." {
-            found.push(name);
-        }
-    }
-    Ok(found)
+fn names_below(root: &Path) -> Result<Vec<String>> {
+    let names = match files::open(root, OFlags::RDONLY | OFlags::DIRECTORY) {
+        Err(error) if error.errno == Errno(libc::ENOENT) => return Ok(Vec::new()),
+        opened => files::names(opened?).with_context(|| root.display().to_string())?,
+    };
+    Ok(names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
 }
 
 impl Directory {
@@ -220,13 +216,17 @@ impl Directory {
 
     /// Frees the id: what is left goes by another name until the poststop hooks have ended. The lock stays ours.
     pub fn set_aside(&self) -> Result<Directory> {
-        let ask = |what: &str| format!("{what} {}", self.path().display());
-        let inode = rustix::fs::fstat(&self.fd).asked(|| ask("fstat"))?.st_ino;
-        // As many of its digits as fit a file name behind the longest id.
-        let name = format!("{}{DELETED}{:x}", self.id, inode & 0xffff_ffff_ffff);
-        let fd = self.fd.try_clone().asked(|| ask("dup"))?;
-        rustix::fs::rename(self.path(), self.root.join(&name)).asked(|| ask("rename"))?;
+        let name = self.name_aside()?;
+        let fd = self.fd.try_clone().asked(|| format!("dup {}", self.path().display()))?;
+        rustix::fs::rename(self.path(), self.root.join(&name))
+            .asked(|| format!("rename {} to {name}", self.path().display()))?;
         Ok(Directory { id: self.id.clone(), fd, root: self.root.clone(), name })
+    }
+
+    /// As many digits of the inode number as fit a file name behind the longest id.
+    fn name_aside(&self) -> sys::Result<String> {
+        let inode = rustix::fs::fstat(&self.fd).asked(|| format!("fstat {}", self.path().display()))?.st_ino;
+        Ok(format!("{}{DELETED}{:x}", self.id, inode & 0xffff_ffff_ffff))
     }
 
     /// True while the directory is still the one that the id names, and not one that was deleted meanwhile.
@@ -248,7 +248,7 @@ impl Directory {
     pub fn amend(&self, amendment: &Amendment) -> Result<()> {
         let mut bytes = serde_json::to_vec(amendment)?;
         bytes.push(b'\n');
-        let file = self.open_file(RECORD, OFlags::WRONLY | OFlags::APPEND)?;
+        let file = self.open_regular(RECORD, OFlags::WRONLY | OFlags::APPEND)?;
         Ok(files::write_fd(&file, &bytes)?)
     }
 
@@ -272,6 +272,16 @@ impl Directory {
         files::open_at(&self.fd, name, flags | OFlags::NOFOLLOW)
     }
 
+    /// The same of what must be a regular file: whatever else somebody has put there is not waited for, and refused.
+    fn open_regular(&self, name: &str, flags: OFlags) -> sys::Result<OwnedFd> {
+        let file = self.open_file(name, flags | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let status = rustix::fs::fstat(&file).asked(|| format!("fstat {name}"))?;
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::RegularFile => Ok(file),
+            _ => Err(sys::Error { call: format!("open {name}, which is no regular file"), errno: Errno(libc::EINVAL) }),
+        }
+    }
+
     /// True when the file is there.
     pub fn has(&self, name: &str) -> bool {
         rustix::fs::accessat(&self.fd, name, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
@@ -281,43 +291,77 @@ impl Directory {
     /// beginning of one: then nothing else of the container exists.
     ///
     /// # Errors
-    /// [`Damaged`]: it was whole once, and somebody has changed it.
+    /// [`Damaged`]: it was whole once, and somebody has changed it or put something else in its place.
     pub fn record(&self) -> Result<Option<(Record, Box<RawValue>)>> {
-        let read = self.open_file(RECORD, OFlags::RDONLY).and_then(|file| files::read_fd(file, LONGEST));
+        // A link, a socket or a device that is not there; no regular file; one that is too long.
+        const NOT_OURS: [i32; 4] = [libc::ELOOP, libc::ENXIO, libc::EINVAL, libc::EFBIG];
+        let damaged = || Err(Damaged { id: self.id.to_string(), file: self.path().join(RECORD) }.into());
+        let read = self.open_regular(RECORD, OFlags::RDONLY).and_then(|file| files::read_fd(file, LONGEST));
         let bytes = match read {
             Err(error) if error.errno == Errno(libc::ENOENT) => Vec::new(),
+            Err(error) if NOT_OURS.contains(&error.errno.0) => return damaged(),
             read => read.with_context(|| self.path().join(RECORD).display().to_string())?,
         };
         match read_record(&bytes) {
             // The first line ends once the record is whole; what else there is came after it.
-            None if bytes.contains(&b'\n') || [START, OUTCOME, SECCOMP].iter().any(|name| self.has(name)) => {
-                Err(Damaged { id: self.id.to_string(), file: self.path().join(RECORD) }.into())
-            }
+            None if bytes.contains(&b'\n') || [START, OUTCOME, SECCOMP].iter().any(|name| self.has(name)) => damaged(),
             read => Ok(read),
         }
     }
 
     /// Reads a small file of the directory.
     pub fn read(&self, name: &str) -> sys::Result<Vec<u8>> {
-        files::read_fd(self.open_file(name, OFlags::RDONLY)?, LONGEST)
+        files::read_fd(self.open_regular(name, OFlags::RDONLY)?, LONGEST)
     }
 
     /// Removes one file; one that is not there is fine.
-    pub fn unlink(&self, name: &str) -> Result<()> {
+    pub fn unlink(&self, name: &str) -> sys::Result<()> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-            Err(errno) => Ok(Err(errno).asked(|| format!("unlink {}", self.path().join(name).display()))?),
+            Err(errno) => Err(errno).asked(|| format!("unlink {}", self.path().join(name).display())),
         }
     }
 
-    /// Removes the directory and what is in it, the record last: whenever this is cut short, it can be done again.
-    pub fn remove(&self) -> Result<()> {
-        for name in [START, OUTCOME, SECCOMP, RECORD] {
-            self.unlink(name)?;
+    /// Removes a directory of which no record says that it is a container's, unless it has something that no container has.
+    ///
+    /// # Errors
+    /// What else there is; nothing is removed then.
+    pub fn remove_unknown(&self) -> Result<()> {
+        let refused = |what: String| sys::Error { call: what, errno: Errno(libc::ENOTEMPTY) };
+        let is_foreign = |name: &&CString| !OWN.iter().any(|own| own.as_bytes() == name.as_bytes());
+        if let Some(foreign) = files::names(&self.fd)?.iter().find(is_foreign) {
+            let foreign = foreign.to_string_lossy();
+            let call = format!("rmdir {}, which holds {foreign}", self.path().display());
+            let hint = "that is no file of a container's: remove it by hand, if you do not need it".to_owned();
+            return Err(sys::Hinted { error: refused(call), hint }.into());
         }
+        // A directory in the place of a file goes when nothing is in it.
+        for name in OWN {
+            if let Err(rustix::io::Errno::NOTEMPTY) = rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+                return Err(refused(format!("rmdir {}", self.path().join(name).display())).into());
+            }
+        }
+        Ok(self.remove_own()?)
+    }
+
+    /// Removes the directory of a container and what is in it, the record last: whenever this is cut short, it can be done again.
+    pub fn remove(&self) -> Result<()> {
+        // What a directory in the place of a file, and one more file, are answered with; POSIX knows EPERM and EEXIST too.
+        const NOT_OURS: [i32; 4] = [libc::EISDIR, libc::ENOTEMPTY, libc::EPERM, libc::EEXIST];
+        match self.remove_own() {
+            Err(error) if NOT_OURS.contains(&error.errno.0) => {
+                files::empty(&self.fd).with_context(|| self.path().display().to_string())?;
+                Ok(self.remove_own()?)
+            }
+            removed => Ok(removed?),
+        }
+    }
+
+    fn remove_own(&self) -> sys::Result<()> {
+        OWN.iter().try_for_each(|name| self.unlink(name))?;
         match rustix::fs::unlinkat(CWD, self.path(), AtFlags::REMOVEDIR) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-            Err(errno) => Ok(Err(errno).asked(|| format!("rmdir {}", self.path().display()))?),
+            Err(errno) => Err(errno).asked(|| format!("rmdir {}", self.path().display())),
         }
     }
 }

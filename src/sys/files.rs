@@ -1,7 +1,8 @@
 //! Opening, reading, writing and replacing files.
 
 use super::{Asked, Errno, Error, Result};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -122,6 +123,39 @@ pub fn create_new(path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()>
     let file = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::from_raw_mode(mode))
         .asked(|| format!("create {}", path.display()))?;
     write_fd(&file, bytes)
+}
+
+/// The names in a directory.
+pub fn names(directory: impl AsFd) -> Result<Vec<CString>> {
+    let mut found = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory).asked(|| "getdents".to_owned())? {
+        let name = entry.asked(|| "getdents".to_owned())?.file_name().to_owned();
+        if name.as_bytes() != b"." && name.as_bytes() != b".." {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
+/// Removes everything in a directory. Links are not followed, and what is mounted there is left alone: EBUSY or EXDEV.
+pub fn empty(directory: &OwnedFd) -> Result<()> {
+    for name in names(directory)? {
+        match rustix::fs::unlinkat(directory, &name, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            // The kernel says EISDIR of a directory, POSIX EPERM.
+            Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+                let below = rustix::fs::openat2(directory, &name, flags, Mode::empty(), resolve)
+                    .asked(|| format!("open {}", name.to_string_lossy()))?;
+                empty(&below)?;
+                rustix::fs::unlinkat(directory, &name, AtFlags::REMOVEDIR)
+                    .asked(|| format!("rmdir {}", name.to_string_lossy()))?;
+            }
+            Err(errno) => return Err(errno).asked(|| format!("unlink {}", name.to_string_lossy())),
+        }
+    }
+    Ok(())
 }
 
 /// Closes every descriptor from `first` on but those of `keep` (close_range(2)), whoever opened them.

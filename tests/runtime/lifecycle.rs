@@ -310,13 +310,82 @@ fn a_damaged_record_is_told_and_never_forgotten_silently() {
 fn delete_takes_no_file_that_is_not_the_runtimes() {
     only_ocicat!("peers take whatever is there");
     let container = Container::new();
-    let directory = container.root().join("documents");
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join("precious"), "x").unwrap();
+    for name in ["documents", "documents~", "documents~1f"] {
+        fs::create_dir_all(container.root().join(name).join("record")).unwrap();
+        fs::write(container.root().join(name).join("record/precious"), "x").unwrap();
+        fs::write(container.root().join(name).join("precious"), "x").unwrap();
+    }
+    let at = |name: &str| container.root().join("documents").join(name);
+    container.call(&["delete", "documents"]).fails("the record of container documents is damaged");
+    container.call(&["delete", "--force", "documents"]).fails("which holds precious: directory not empty (ENOTEMPTY)");
+    fs::remove_file(at("precious")).unwrap();
+    container.call(&["delete", "--force", "documents"]).fails("documents/record: directory not empty (ENOTEMPTY)");
+    assert_eq!(fs::read_to_string(at("record/precious")).unwrap(), "x");
+    fs::rename(at("record"), at("precious")).unwrap();
     container.call(&["delete", "documents"]).fails("never created");
-    container.call(&["delete", "--force", "documents"]).fails("ENOTEMPTY");
-    assert_eq!(fs::read_to_string(directory.join("precious")).unwrap(), "x");
-    fs::remove_dir_all(directory).unwrap();
+    container.call(&["delete", "--force", "documents"]).fails("which holds precious: directory not empty (ENOTEMPTY)");
+    let listed = container.call(&["list"]).ok();
+    assert!(listed.err.contains("container documents was never created"), "{listed}");
+    assert_eq!(fs::read_to_string(at("precious/precious")).unwrap(), "x");
+    fs::remove_dir_all(container.root().join("documents")).unwrap();
+    container.call(&["delete", "--force", "documents"]).ok();
+    for name in ["documents~/precious", "documents~1f/record/precious"] {
+        assert_eq!(fs::read_to_string(container.root().join(name)).unwrap(), "x");
+    }
+}
+
+#[test]
+fn a_record_that_is_no_file_is_damage_that_list_tells_of_and_force_removes() {
+    only_ocicat!("each has its own state");
+    type Damage = fn(&std::path::Path);
+    let kinds: [(&str, Damage); 5] = [
+        ("fifo", |at| {
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mknodat(rustix::fs::CWD, at, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        }),
+        ("directory", |at| fs::create_dir(at).unwrap()),
+        ("link", |at| std::os::unix::fs::symlink("/etc/passwd", at).unwrap()),
+        ("socket", |at| drop(std::os::unix::net::UnixListener::bind(at).unwrap())),
+        ("too large", |at| fs::File::create(at).unwrap().set_len(1 << 30).unwrap()),
+    ];
+    for (kind, damage) in kinds {
+        let (container, other) = (Container::new(), Container::new());
+        let root = container.root();
+        let other = other.global("--root").global(root.to_str().unwrap()).sleeping();
+        let directory = root.join(&container.id);
+        fs::create_dir_all(&directory).unwrap();
+        damage(&directory.join("record"));
+        let damaged = format!("the record of container {} is damaged", container.id);
+        for words in [&["state"][..], &["pause"], &["start"], &["kill"], &["stats", "--no-stream"], &["delete"]] {
+            container.call(&[words, &[&container.id]].concat()).fails(&damaged);
+        }
+        let listed = container.call(&["list", "--quiet"]).ok();
+        assert_eq!((listed.out.trim(), listed.err.contains(&damaged)), (other.id.as_str(), true), "{kind}: {listed}");
+        container.call(&["delete", "--force", &container.id]).ok();
+        assert_eq!(container.leftovers(), Vec::<String>::new(), "{kind}");
+    }
+}
+
+#[test]
+fn what_somebody_has_put_into_the_state_of_a_container_goes_with_it_but_never_what_is_mounted_there() {
+    only_ocicat!("each has its own state");
+    let container = Container::new().sleeping();
+    let directory = container.root().join(&container.id);
+    fs::create_dir_all(directory.join("more/below")).unwrap();
+    fs::write(directory.join("more/below/file"), "x").unwrap();
+    std::os::unix::fs::symlink(container.rootfs(), directory.join("link")).unwrap();
+    container.call(&["delete", "--force", &container.id]).ok();
+    assert!(container.rootfs().join("bin").exists());
+    assert_eq!(container.leftovers(), Vec::<String>::new());
+    let container = container.sleeping();
+    container.hold_tmpfs(&directory.join("more"));
+    fs::write(directory.join("more/precious"), "x").unwrap();
+    container.call(&["delete", "--force", &container.id]).fails("more");
+    assert_eq!(fs::read_to_string(directory.join("more/precious")).unwrap(), "x");
+    container.release();
+    fs::remove_dir(directory.join("more")).unwrap();
+    container.call(&["delete", "--force", &container.id]).ok();
+    assert_eq!(container.leftovers(), Vec::<String>::new());
 }
 
 #[test]

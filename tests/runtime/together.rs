@@ -150,6 +150,8 @@ fn poststop_hooks_of_a_delete_that_was_killed_run_when_it_is_called_again() {
         delete.kill().unwrap();
         delete.wait().unwrap();
         container.call(&["state", &container.id]).fails("container does not exist");
+        let listed = container.call(&["list", "--quiet"]).ok();
+        assert!(listed.out.is_empty() && listed.err.contains("hint: delete it again"), "{listed}");
         std::fs::write(container.rootfs().join("free"), "").unwrap();
         container.call(&words).ok();
         assert_eq!(std::fs::read_to_string(container.rootfs().join("log")).unwrap(), "ran\nran\n", "{again:?}");
@@ -178,7 +180,8 @@ fn a_hook_that_calls_the_runtime_for_its_own_container_is_answered_at_once() {
     only_ocicat!("the words are this runtime's");
     const CREATING: &str = "container is being created";
     const GONE: &str = "container does not exist";
-    let rows: &[(&str, &[(&[&str], &str)])] = &[
+    type Row = (&'static str, &'static [(&'static [&'static str], &'static str)]);
+    let rows: &[Row] = &[
         (
             "createRuntime createContainer",
             &[
