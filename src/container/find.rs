@@ -101,6 +101,20 @@ impl Found {
         spec::read::parse(self.config.get().as_bytes()).context("the config of the container")
     }
 
+    /// Whether the numbers of its processes mean something here.
+    ///
+    /// # Errors
+    /// It lives in another pid namespace than this process, or below one.
+    pub(super) fn in_sight(&self) -> Result<()> {
+        let id = &self.record.id;
+        let hidden = self.status != Status::Stopped && self.record.is_of_another_pid_namespace();
+        ensure!(
+            !hidden,
+            "the processes of {id} are out of sight: it was made in another pid namespace; hint: call ocicat there"
+        );
+        Ok(())
+    }
+
     /// Init by descriptor.
     ///
     /// # Errors
@@ -108,11 +122,8 @@ impl Found {
     pub(super) fn init(&self) -> Result<(i32, std::os::fd::OwnedFd)> {
         let init = self.record.current_init();
         let open = init.and_then(|init| Some((init.pid, init.open()?)));
-        if open.is_none() && self.status != Status::Stopped && self.record.is_of_another_pid_namespace() {
-            let id = &self.record.id;
-            bail!(
-                "the processes of {id} are out of sight: it was made in another pid namespace; hint: call ocicat there"
-            );
+        if open.is_none() {
+            self.in_sight()?;
         }
         // It may have ended since it was found.
         let now = || status::of(&self.record, &self.directory);

@@ -15,6 +15,7 @@ mod exposed;
 mod find;
 pub mod id;
 mod kill;
+mod members;
 mod oom;
 mod pause;
 mod plan;

@@ -1,7 +1,7 @@
 //! `state`, `list` and `ps`: what is, read from facts.
 
 use super::status::{self, State};
-use super::{Runtime, exit, find, store};
+use super::{Runtime, exit, find, members, store};
 use anyhow::Result;
 
 /// The state of one container.
@@ -39,17 +39,14 @@ pub fn list(runtime: &Runtime) -> Result<(Vec<State>, Vec<String>)> {
 /// The processes of a container, by number in the runtime's pid namespace.
 ///
 /// # Errors
-/// `container does not exist`, or its cgroup cannot be read.
+/// `container does not exist`, it is in another pid namespace, or its cgroup cannot be read.
 pub fn processes(runtime: &Runtime, id: &str) -> Result<Vec<u32>> {
     let found = find::look(runtime, id)?;
-    match found.own_cgroups() {
-        Some(paths) => paths.processes(),
-        None => Ok(found
-            .record
-            .current_init()
-            .filter(|init| init.is_alive())
-            .map(|init| init.pid as u32)
-            .into_iter()
-            .collect()),
+    found.in_sight()?;
+    if let Some(paths) = found.own_cgroups() {
+        return paths.processes();
     }
+    let Some(init) = found.record.current_init().filter(|init| init.is_alive()) else { return Ok(Vec::new()) };
+    let members = members::of_its_pid_namespace(init.pid)?.unwrap_or_else(|| vec![init.pid]);
+    Ok(members.into_iter().map(|pid| pid as u32).collect())
 }

@@ -116,6 +116,11 @@ pub fn stat(pid: i32) -> Result<(char, u64)> {
     }
 }
 
+/// The parent of a process (proc_pid_stat(5), field 4); `None` when it is gone.
+pub fn parent(pid: i32) -> Option<i32> {
+    Fields::read(pid).ok()?.number(4)?.try_into().ok()
+}
+
 /// True when a process has begun to end, which may take its time: init waits for all of its pid namespace (PF_EXITING of
 /// include/linux/sched.h in proc_pid_stat(5), field 9), or when it has ended.
 pub fn is_exiting(pid: i32) -> bool {

@@ -270,7 +270,9 @@ fn a_container_is_not_taken_for_stopped_where_its_processes_are_out_of_sight() {
     let state: Value = serde_json::from_str(&elsewhere(&["state", &container.id]).ok().out).unwrap();
     assert!(state["status"] == "running" && state["pid"] == 0 && state.get("exit").is_none(), "{state}");
     elsewhere(&["delete", &container.id]).fails("not stopped");
-    for words in [&["exec", &container.id, "true"][..], &["kill", &container.id], &["wait", &container.id]] {
+    let id = &container.id;
+    for words in [&["exec", id, "true"][..], &["kill", id], &["kill", "--all", id, "KILL"], &["ps", id], &["wait", id]]
+    {
         elsewhere(words).fails("made in another pid namespace");
     }
     assert!(host::alive(pid));

@@ -364,3 +364,45 @@ fn an_ordinary_user_whose_umask_takes_everything_has_containers_all_the_same() {
     finish(masked(&["delete", "--force", id])).ok();
     finish(masked(&["list", "--quiet"])).says("");
 }
+
+#[test]
+fn kill_all_and_ps_reach_every_process_of_a_container_that_has_only_a_pid_namespace() {
+    need!(possible(), "needs root to become an ordinary user, setpriv and user namespaces");
+    only_ocicat!("the peers reach the first process, and say nothing");
+    let container = of_a_user();
+    let mut told = container.fifo("told");
+    chown(told.path(), Some(UID), Some(UID)).unwrap();
+    let line = "trap 'echo first > /told' USR1; (trap 'echo second > /told; exit' USR1; echo begun > /told; while :; do sleep 0.1; done) & \
+                while :; do wait; done";
+    let container = container.shell(line);
+    container.write();
+    let id = &container.id;
+    // Without a manager of cgroups it has none of its own, wherever the user is.
+    let call = |words: &[&str]| as_user(&container, &[&["--cgroup-manager", "disabled"], words].concat());
+    let mut begin = call(&["run", "--detach", id]);
+    begin.stdout(std::process::Stdio::null());
+    assert_eq!(outcome::code_of(&mut begin.spawn().unwrap()), 0);
+    assert_eq!(told.line(), "begun");
+    let pids = finish(call(&["ps", "--format", "json", id])).ok().json();
+    assert!(pids.as_array().unwrap().len() >= 2, "{pids}");
+    finish(call(&["kill", "--all", id, "USR1"])).ok();
+    let mut heard = [told.line(), told.line()];
+    heard.sort();
+    assert_eq!(heard, ["first", "second"]);
+    finish(call(&["delete", "--force", id])).ok();
+    // Where there is no such namespace either, it is told who was reached.
+    let container = of_a_user().without_namespace("pid").args(&["sleep", "1000"]);
+    let container = container.edit(|config| {
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/proc");
+        config["linux"].as_object_mut().unwrap().remove("maskedPaths");
+        config["linux"].as_object_mut().unwrap().remove("readonlyPaths");
+    });
+    container.write();
+    let id = &container.id;
+    let call = |words: &[&str]| as_user(&container, &[&["--cgroup-manager", "disabled"], words].concat());
+    let mut begin = call(&["run", "--detach", id]);
+    begin.stdout(std::process::Stdio::null());
+    assert_eq!(outcome::code_of(&mut begin.spawn().unwrap()), 0);
+    finish(call(&["kill", "--all", id, "KILL"])).fails("only the first process of");
+    finish(call(&["delete", "--force", id])).ok();
+}

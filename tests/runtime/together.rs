@@ -194,6 +194,7 @@ fn a_hook_that_calls_the_runtime_for_its_own_container_is_answered_at_once() {
                 (&["kill"], "container not running"),
             ],
         ),
+        ("createContainer", &[(&["ps"], "are out of sight")]),
         (
             "poststop",
             &[(&["state"], GONE), (&["delete"], GONE), (&["delete", "--force"], "code 0"), (&["pause"], GONE)],
