@@ -203,6 +203,22 @@ fn delete_of_a_stopped_container_killed_at_any_moment_leaves_nothing() {
 }
 
 #[test]
+fn delete_with_a_poststop_hook_killed_at_any_moment_leaves_nothing_and_the_hook_has_run() {
+    let container = Container::new();
+    let log = container.dir.join("log");
+    let line = format!("echo ran >> {}", log.display());
+    let container = container.set("/hooks/poststop", json!([{"path": "/bin/sh", "args": ["sh", "-c", line]}]));
+    let (id, made) = (container.id.clone(), std::cell::Cell::new(0));
+    let prepare = || {
+        assert!(quiet(container.command(&["create", &id]), &container).wait().unwrap().success());
+        made.set(made.get() + 1);
+    };
+    kill_at_random_moments(40, &container, prepare, &["delete", "--force", &id]);
+    let ran = std::fs::read_to_string(&log).unwrap_or_default().lines().count();
+    assert!(ran >= made.get(), "{ran} of {}", made.get());
+}
+
+#[test]
 fn pause_killed_at_any_moment_leaves_nothing() {
     let container = Container::new().args(&["sleep", "1000"]);
     let id = container.id.clone();

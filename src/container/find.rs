@@ -23,7 +23,7 @@ pub(super) struct Found {
 /// Looks at a container without taking it.
 pub(super) fn look(runtime: &Runtime, id: &str) -> Result<Found> {
     let mut found = found(store::find(&runtime.root, &parse(id)?)?)?;
-    if found.status == Status::Stopped && status::while_taken(&found.record, &found.directory) == Status::Creating {
+    if found.status == Status::Stopped && status::may_be_hidden(&found.record) {
         match found.directory.try_lock() {
             true => found.directory.unlock()?,
             false => found.status = Status::Creating,
@@ -44,6 +44,7 @@ pub(super) fn take(runtime: &Runtime, id: &str) -> Result<Found> {
         match status::while_taken(&record, &directory) {
             // This may take as long as its hooks want.
             Status::Creating => bail!("container is being created: {id}"),
+            Status::Stopped if !directory.exists() => break,
             Status::Stopped => bail!("container not running: {id} is stopped, and another call works on it"),
             Status::Created | Status::Running | Status::Paused => wait_a_moment(&record)?,
         }

@@ -74,9 +74,14 @@ pub fn of(record: &Record, directory: &Directory) -> Status {
 /// could tell, is being created as long as somebody has it and init is not recorded.
 pub fn while_taken(record: &Record, directory: &Directory) -> Status {
     match of(record, directory) {
-        Status::Stopped if record.init.is_none() && record.is_of_another_pid_namespace() => Status::Creating,
+        Status::Stopped if may_be_hidden(record) => Status::Creating,
         other => other,
     }
+}
+
+/// Whether its creator may be at work where it cannot be seen.
+pub fn may_be_hidden(record: &Record) -> bool {
+    record.init.is_none() && record.is_of_another_pid_namespace()
 }
 
 fn alive(record: &Record, directory: &Directory) -> Status {

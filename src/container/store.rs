@@ -97,11 +97,11 @@ pub fn claim(root: &Path, id: &ContainerId) -> Result<Directory> {
 /// then what is in it is that one's, and never to be taken back by this one.
 fn first(directory: Directory) -> Result<Directory> {
     directory.lock()?;
-    if directory.has(RECORD) {
-        bail!(taken(&directory.id));
-    }
     if !directory.exists() {
         bail!(deleted_meanwhile(&directory.id));
+    }
+    if directory.has(RECORD) {
+        bail!(taken(&directory.id));
     }
     Ok(directory)
 }
@@ -191,13 +191,13 @@ impl Directory {
     }
 
     /// Takes the container for this process; waits while another one works on it, but not for ever: that one may hang, or
-    /// wait for us.
+    /// wait for us. It may also delete it: then there is nothing to take any more, which [`Directory::exists`] tells.
     ///
     /// # Errors
     /// The other one works on it still.
     pub fn lock(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while !self.try_lock() {
+        while !self.try_lock() && self.exists() {
             ensure!(Instant::now() < deadline, "{}", busy(&self.id));
             cgroupfs::let_others_run();
         }
@@ -408,6 +408,30 @@ mod tests {
             assert_eq!(first(interrupted).unwrap_err().to_string(), expected);
             assert!(theirs.record().unwrap().is_some() && theirs.exists());
         }
+    }
+
+    #[test]
+    fn whoever_waits_for_a_container_stops_when_it_is_deleted_and_nobody_finishes_that_as_long_as_it_goes_on() {
+        let root = tempfile::tempdir().unwrap();
+        let id: ContainerId = "box".parse().unwrap();
+        let deleter = claim(root.path(), &id).unwrap();
+        deleter.write_first(&Record::new("box", Identity { pid: 1, start: 2, clock_ahead: 0 }), b"{}").unwrap();
+        let waiting = find(root.path(), &id).unwrap();
+        assert!(!waiting.try_lock());
+        let aside = deleter.set_aside().unwrap();
+        drop(deleter);
+        waiting.lock().unwrap();
+        assert!(!waiting.exists() && aside.exists() && find(root.path(), &id).is_err());
+        let unfinished = |of| unfinished(root.path(), of).unwrap();
+        assert_eq!(unfinished(None).len(), 0);
+        // Killed, its lock is free.
+        drop(aside);
+        let other = "bo".parse().unwrap();
+        assert_eq!(unfinished(Some(&other)).len(), 0);
+        let found = unfinished(Some(&id));
+        assert!(found[0].record().unwrap().is_some());
+        found[0].remove().unwrap();
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
     }
 
     #[test]
