@@ -86,19 +86,14 @@ fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(
         are_remembered: !rustix::process::geteuid().is_root(),
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    let written = match record.rootfs {
-        Rootfs::Overlay => {
-            let upper = sys::files::open(bundle.join("upper"), flags)?;
-            let layers = lower_layers(store, record)?;
-            diff::layer(&upper, &Against::Overlay(layers.first()), &owners, to)?
-        }
-        Rootfs::Copy => {
-            let tree = sys::files::open(bundle.join("rootfs"), flags)?;
-            let layers = lower_layers(store, record)?;
-            let stack = Stack::new(borrowed(&layers));
-            diff::layer(&tree, &Against::Layers(&stack), &owners, to)?
-        }
+    let layers = lower_layers(store, record)?;
+    let stack = Stack::new(borrowed(&layers));
+    let (directory, against) = match record.rootfs {
+        Rootfs::Overlay => ("upper", Against::Overlay(&stack)),
+        Rootfs::Copy => ("rootfs", Against::Layers(&stack)),
     };
+    let directory = sys::files::open(bundle.join(directory), flags)?;
+    let written = diff::layer(&directory, &against, &owners, to)?;
     let (blob, diff_id) = written.to.finish()?;
     if written.entries == 0 {
         return Ok(None);
@@ -107,7 +102,7 @@ fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(
     Ok(Some((Descriptor::new(media::LAYER_GZIP, blob.finish()?, size), diff_id)))
 }
 
-/// The layers below a plain tree, top first.
+/// The layers below, top first.
 fn lower_layers(store: &Store, record: &Record) -> Result<Vec<OwnedFd>> {
     record.layers(store)?.iter().rev().map(LayerDirectory::open).collect()
 }

@@ -23,9 +23,9 @@ type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What the directory is held against.
 pub(crate) enum Against<'a> {
-    /// It is the upper directory of an overlay mount: everything in it is a change. Its own attributes are those of the
-    /// root, held against the topmost layer's, if there is one.
-    Overlay(Option<&'a OwnedFd>),
+    /// It is the upper directory of an overlay mount upon these layers, top first: everything in it is a change. Its own
+    /// attributes are those of the root, held against the topmost layer's, if there is one.
+    Overlay(&'a Stack<'a>),
     /// It is a tree that was copied from these layers, top first.
     Layers(&'a Stack<'a>),
 }
@@ -49,35 +49,34 @@ pub(crate) fn layer<W: Write>(
     owners: &Owners<'_>,
     to: W,
 ) -> Result<Written<W>> {
+    let (Against::Overlay(stack) | Against::Layers(stack)) = against;
     let mut diff = Diff {
         writer: Writer::new(to),
         owners,
+        stack,
         links: HashMap::new(),
         linked: HashSet::new(),
         on_the_way: Vec::new(),
         entries: 0,
-        stack: None,
     };
-    match against {
-        Against::Overlay(top) => {
-            diff.root(directory, *top)?;
-            diff.directory(directory, None, &mut Vec::new(), 0)?;
-        }
-        Against::Layers(stack) => {
-            diff.stack = Some(stack);
-            let lower = stack.root()?;
-            diff.root(directory, lower.first().map(|(_, top)| &**top))?;
+    let lower = stack.root()?;
+    diff.root(directory, lower.first().map(|(_, top)| &**top))?;
+    let lower = match against {
+        Against::Overlay(_) => None,
+        Against::Layers(_) => {
             diff.find_changed_links(directory, &lower, 0)?;
-            diff.directory(directory, Some(&lower), &mut Vec::new(), 0)?;
+            Some(&lower)
         }
-    }
+    };
+    diff.directory(directory, lower, &mut Vec::new())?;
     Ok(Written { entries: diff.entries, to: diff.writer.finish()? })
 }
 
 struct Diff<'a, W> {
     writer: Writer<W>,
     owners: &'a Owners<'a>,
-    stack: Option<&'a Stack<'a>>,
+    /// The layers below.
+    stack: &'a Stack<'a>,
     /// Device and inode of files with several names: the name that has the data.
     links: HashMap<(u64, u64), Vec<u8>>,
     /// Device and inode of files of which some name is new: the others go into the layer too, for a hard link to a file of
@@ -87,6 +86,15 @@ struct Diff<'a, W> {
     /// upper directory has them. Who unpacks the layer alone would make them up (docker: root's, 0600).
     on_the_way: Vec<Entry>,
     entries: u64,
+}
+
+/// A directory that is walked next.
+struct Inner {
+    own: OwnedFd,
+    /// What the layers have there; `None` in an overlay's upper directory.
+    lower: Option<Merged>,
+    /// How many directories were `on_the_way` to it.
+    above: usize,
 }
 
 /// One name of the directory.
@@ -103,32 +111,37 @@ impl Child<'_> {
 }
 
 impl<W: Write> Diff<'_, W> {
-    fn directory(
-        &mut self,
-        own: &OwnedFd,
-        lower: Option<&Merged>,
-        path: &mut Vec<Vec<u8>>,
-        depth: usize,
-    ) -> Result<()> {
-        if depth > DEPTH {
-            bail!("directories are nested more than {DEPTH} deep");
-        }
-        let names = names([own.as_fd()])?;
-        if let (Some(lower), Some(stack)) = (lower, self.stack) {
-            self.vanished(&names, lower, stack, path)?;
-        }
+    /// An error names the path once, however deep it is.
+    fn directory(&mut self, own: &OwnedFd, lower: Option<&Merged>, path: &mut Vec<Vec<u8>>) -> Result<()> {
+        let names = self.names(own, lower, path).with_context(|| shown(&dotted(path)))?;
         for name in &names {
             path.push(name.clone());
-            self.entry(own, name, lower, path, depth).with_context(|| shown(name))?;
+            let inner = self.entry(own, name, lower, path).with_context(|| shown(&dotted(path)))?;
+            if let Some(inner) = inner {
+                self.directory(&inner.own, inner.lower.as_ref(), path)?;
+                self.on_the_way.truncate(inner.above);
+            }
             path.pop();
         }
         Ok(())
     }
 
+    /// What is in the directory; what is not any more is written.
+    fn names(&mut self, own: &OwnedFd, lower: Option<&Merged>, path: &[Vec<u8>]) -> Result<BTreeSet<Vec<u8>>> {
+        if path.len() > DEPTH {
+            bail!("directories are nested more than {DEPTH} deep");
+        }
+        let names = names([own.as_fd()])?;
+        if let Some(lower) = lower {
+            self.vanished(&names, lower, path)?;
+        }
+        Ok(names)
+    }
+
     /// Names of the layers that the tree does not have any more.
-    fn vanished(&mut self, own: &BTreeSet<Vec<u8>>, lower: &Merged, stack: &Stack<'_>, path: &[Vec<u8>]) -> Result<()> {
+    fn vanished(&mut self, own: &BTreeSet<Vec<u8>>, lower: &Merged, path: &[Vec<u8>]) -> Result<()> {
         for name in names(lower.iter().map(|(_, fd)| fd.as_fd()))? {
-            if !own.contains(&name) && stack.locate(lower, &name)?.is_some() {
+            if !own.contains(&name) && self.stack.locate(lower, &name)?.is_some() {
                 self.white_out(path, &name)?;
             }
         }
@@ -168,12 +181,14 @@ impl<W: Write> Diff<'_, W> {
     }
 
     fn find_changed_links(&mut self, own: &OwnedFd, lower: &Merged, depth: usize) -> Result<()> {
-        let Some(stack) = self.stack.filter(|_| depth <= DEPTH) else { return Ok(()) };
+        if depth > DEPTH {
+            return Ok(());
+        }
         for name in names([own.as_fd()])? {
             let stat = rustix::fs::statat(own, &*name, AtFlags::SYMLINK_NOFOLLOW).asked(|| "stat".to_owned())?;
             let found = Child { name: &name, stat };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                let below = match stack.child(lower, &name)? {
+                let below = match self.stack.child(lower, &name)? {
                     Found::Directory(merged) => merged,
                     _ => Merged::new(),
                 };
@@ -185,30 +200,45 @@ impl<W: Write> Diff<'_, W> {
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        own: &OwnedFd,
-        name: &[u8],
-        lower: Option<&Merged>,
-        path: &mut Vec<Vec<u8>>,
-        depth: usize,
-    ) -> Result<()> {
+    /// Writes what is at the end of `path`; answers a directory, whose content comes next.
+    fn entry(&mut self, own: &OwnedFd, name: &[u8], lower: Option<&Merged>, path: &[Vec<u8>]) -> Result<Option<Inner>> {
         let stat = rustix::fs::statat(own, name, AtFlags::SYMLINK_NOFOLLOW).asked(|| "stat".to_owned())?;
+        let parent = path.get(..path.len() - 1).unwrap_or_default();
         if is_whiteout(&stat) {
-            let parent = path.get(..path.len() - 1).unwrap_or_default();
-            return self.white_out(parent, name);
+            self.white_out(parent, name)?;
+            return Ok(None);
         }
         if name.starts_with(b".wh.") {
             bail!("names that begin with .wh. are whiteouts in a layer and cannot be kept");
         }
         let found = Child { name, stat };
-        if FileType::from_raw_mode(found.stat.st_mode) == FileType::Directory {
-            return self.subdirectory(own, &found, lower, path, depth);
+        match FileType::from_raw_mode(found.stat.st_mode) {
+            FileType::Directory => return self.subdirectory(own, &found, lower, path).map(Some),
+            // A socket is nothing without the process that listens; but what it replaced is gone.
+            FileType::Socket => {
+                if self.has_below(lower, parent, name)? {
+                    self.white_out(parent, name)?;
+                }
+            }
+            _ if !self.linked.contains(&found.identity()) && self.is_unchanged(own, &found, lower)? => {}
+            _ => self.file(own, &found, path)?,
         }
-        if !self.linked.contains(&found.identity()) && self.is_unchanged(own, &found, lower)? {
-            return Ok(());
+        Ok(None)
+    }
+
+    /// True when the layers show something under this name.
+    fn has_below(&self, lower: Option<&Merged>, parent: &[Vec<u8>], name: &[u8]) -> Result<bool> {
+        if let Some(lower) = lower {
+            return Ok(self.stack.locate(lower, name)?.is_some());
         }
-        self.file(own, &found, path)
+        let mut here = self.stack.root()?;
+        for part in parent {
+            match self.stack.child(&here, part)? {
+                Found::Directory(merged) => here = merged,
+                _ => return Ok(false),
+            }
+        }
+        Ok(self.stack.locate(&here, name)?.is_some())
     }
 
     fn subdirectory(
@@ -216,16 +246,13 @@ impl<W: Write> Diff<'_, W> {
         own: &OwnedFd,
         found: &Child<'_>,
         lower: Option<&Merged>,
-        path: &mut Vec<Vec<u8>>,
-        depth: usize,
-    ) -> Result<()> {
+        path: &[Vec<u8>],
+    ) -> Result<Inner> {
         let inner = subdirectory(own, found.name)?;
-        let below = match (lower, self.stack) {
-            (Some(lower), Some(stack)) => match stack.child(lower, found.name)? {
-                Found::Directory(merged) => Some(merged),
-                _ => Some(Merged::new()),
-            },
-            _ => None,
+        let below = match lower.map(|lower| self.stack.child(lower, found.name)).transpose()? {
+            Some(Found::Directory(merged)) => Some(merged),
+            Some(_) => Some(Merged::new()),
+            None => None,
         };
         let xattrs = self.xattrs(own, found.name)?;
         let entry = self.describe(found, Kind::Directory, path, &xattrs)?;
@@ -244,15 +271,13 @@ impl<W: Write> Diff<'_, W> {
                 self.marker(path, b".wh..wh..opq")?;
             }
         }
-        self.directory(&inner, below.as_ref(), path, depth + 1)?;
-        self.on_the_way.truncate(above);
-        Ok(())
+        Ok(Inner { own: inner, lower: below, above })
     }
 
     /// True when the layers show the same: type, mode, owner, size, time, device, link and attributes.
     fn is_unchanged(&self, own: &OwnedFd, found: &Child<'_>, lower: Option<&Merged>) -> Result<bool> {
-        let (Some(lower), Some(stack)) = (lower, self.stack) else { return Ok(false) };
-        let Some((_, fd, old)) = stack.locate(lower, found.name)? else { return Ok(false) };
+        let Some(lower) = lower else { return Ok(false) };
+        let Some((_, fd, old)) = self.stack.locate(lower, found.name)? else { return Ok(false) };
         let new = &found.stat;
         let is_directory = FileType::from_raw_mode(new.st_mode) == FileType::Directory;
         let same = new.st_mode == old.st_mode
@@ -302,8 +327,7 @@ impl<W: Write> Diff<'_, W> {
             FileType::CharacterDevice => Kind::CharacterDevice,
             FileType::BlockDevice => Kind::BlockDevice,
             FileType::Fifo => Kind::Fifo,
-            // A socket is nothing without the process that listens.
-            _ => return Ok(()),
+            other => bail!("a {other:?} is nothing that a layer can have"),
         };
         let xattrs = self.xattrs(own, found.name)?;
         if xattrs.iter().any(|(name, _)| is_redirect(name)) {
@@ -383,6 +407,11 @@ fn subdirectory(directory: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
 
 fn target(directory: &OwnedFd, name: &[u8]) -> Result<Vec<u8>> {
     Ok(rustix::fs::readlinkat(directory, name, Vec::new()).asked(|| "readlink".to_owned())?.into_bytes())
+}
+
+/// The path for messages.
+fn dotted(path: &[Vec<u8>]) -> Vec<u8> {
+    if path.is_empty() { b".".to_vec() } else { joined(path.iter().map(Vec::as_slice)) }
 }
 
 /// The attributes that belong to the file and not to overlayfs or to this machine.

@@ -249,6 +249,40 @@ fn a_layer_stands_alone() {
 }
 
 #[test]
+fn a_socket_is_left_out_and_what_it_replaced_is_gone() {
+    let Some(place) = place() else { return };
+    let bind = |path: &Path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+    for (name, act, layer) in [
+        (
+            "instead of a file",
+            (&|root: &Path| {
+                std::fs::remove_file(root.join("d/a")).unwrap();
+                bind(&root.join("d/a"));
+            }) as &dyn Fn(&Path),
+            "755 d, 600 d/.wh.a",
+        ),
+        (
+            "instead of a directory",
+            &|root| {
+                std::fs::remove_dir_all(root.join("gone")).unwrap();
+                bind(&root.join("gone"));
+            },
+            "600 .wh.gone",
+        ),
+        ("where nothing was", &|root| bind(&root.join("d/new")), "755 d"),
+    ] {
+        for rootfs in [Rootfs::Overlay, Rootfs::Copy] {
+            let bundle = place.directory.path().join("b");
+            bundle_of(&place, &bundle, rootfs);
+            act(&bundle.join("rootfs"));
+            commit(&place.store, &bundle, "socket:1", &Options::default()).unwrap();
+            assert_eq!(top_layer(&place, "socket:1"), layer, "{name}, {rootfs:?}");
+            when_not_busy(|| remove(&place.store, &bundle));
+        }
+    }
+}
+
+#[test]
 fn nothing_changed_is_no_layer() {
     let Some(place) = place() else { return };
     let bundle = place.directory.path().join("b");
