@@ -68,14 +68,15 @@ impl Overrides {
     }
 
     fn xattr(&mut self, attribute: &[u8], value: &[u8]) -> Result<()> {
+        let attribute = decoded(attribute);
         if attribute.is_empty() || attribute.contains(&0) {
             bail!("the name of an extended attribute is empty or has a NUL");
         }
-        self.xattrs.retain(|(name, _)| name != attribute);
+        self.xattrs.retain(|(name, _)| *name != attribute);
         if self.xattrs.len() >= XATTRS {
             bail!("more than {XATTRS} extended attributes");
         }
-        self.xattrs.push((attribute.to_vec(), value.to_vec()));
+        self.xattrs.push((attribute, value.to_vec()));
         Ok(())
     }
 }
@@ -119,6 +120,37 @@ pub(super) fn check_global(mut data: &[u8]) -> Result<()> {
         data = rest;
     }
     Ok(())
+}
+
+/// The name of an extended attribute as a key: `=` would end it, so GNU tar (1.28, xheader.c) writes `%3D` for it and `%25`
+/// for `%`, and reads these two and no other. Other tools know nothing of that: of a `%` that is read as itself, it stays.
+pub(super) fn encoded(attribute: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(attribute.len());
+    let mut rest = attribute;
+    while let Some((first, after)) = rest.split_first() {
+        match first {
+            b'=' => key.extend_from_slice(b"%3D"),
+            b'%' if after.starts_with(b"3D") || after.starts_with(b"25") => key.extend_from_slice(b"%25"),
+            other => key.push(*other),
+        }
+        rest = after;
+    }
+    key
+}
+
+fn decoded(key: &[u8]) -> Vec<u8> {
+    let mut attribute = Vec::with_capacity(key.len());
+    let mut rest = key;
+    while let Some((first, after)) = rest.split_first() {
+        let (byte, after) = match after.split_at_checked(2) {
+            Some((b"3D", after)) if *first == b'%' => (b'=', after),
+            Some((b"25", after)) if *first == b'%' => (b'%', after),
+            _ => (*first, after),
+        };
+        attribute.push(byte);
+        rest = after;
+    }
+    attribute
 }
 
 /// The first record: key, value and what follows it.
@@ -181,6 +213,26 @@ fn time(text: &[u8]) -> Result<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_attributes_are_spelled_as_gnu_tar_reads_them() {
+        // What GNU tar 1.34 writes where that is not ours, and reads all the same.
+        for (name, ours, gnu) in [
+            ("user.plain", "user.plain", "user.plain"),
+            ("user.with=eq", "user.with%3Deq", "user.with%3Deq"),
+            ("user.100%", "user.100%", "user.100%25"),
+            ("user.%%=", "user.%%%3D", "user.%25%25%3D"),
+            ("user.%3d%41", "user.%3d%41", "user.%253d%2541"),
+            ("user.%3D", "user.%253D", "user.%253D"),
+            ("user.%25", "user.%2525", "user.%2525"),
+            ("user.%253D", "user.%25253D", "user.%25253D"),
+            ("user.%%3D", "user.%%253D", "user.%25%253D"),
+        ] {
+            assert_eq!(encoded(name.as_bytes()), ours.as_bytes(), "{name}");
+            assert_eq!(decoded(ours.as_bytes()), name.as_bytes(), "{ours}");
+            assert_eq!(decoded(gnu.as_bytes()), name.as_bytes(), "{gnu}");
+        }
+    }
 
     #[test]
     fn records_are_counted_exactly() {

@@ -2,6 +2,7 @@
 //!
 //! The same entries give the same bytes: nothing of the writing machine or moment goes in.
 
+use super::pax::encoded;
 use super::{BLOCK, Entry, Kind, Time};
 use anyhow::{Result, bail};
 use std::io::Write;
@@ -175,7 +176,7 @@ fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
         add(b"mtime", time(entry.mtime).as_bytes());
     }
     for (name, value) in &entry.xattrs {
-        add(&[b"SCHILY.xattr.", name.as_slice()].concat(), value);
+        add(&[b"SCHILY.xattr.", encoded(name).as_slice()].concat(), value);
     }
     records
 }

@@ -4,6 +4,7 @@
 use super::archive::{Raw, Tar, octal};
 use super::{Descriptor, Heard, Store, flat, image, listing, media, stacked, sys_open};
 use crate::image::layers::Options;
+use crate::image::tar::{Entry, Writer};
 use proptest::prelude::*;
 use std::path::Path;
 use std::process::Command;
@@ -279,7 +280,13 @@ fn files_for_gnu_tar(root: &Path) {
         std::os::unix::fs::FileExt::write_all_at(&sparse, b"piece", block * 65536).unwrap();
     }
     sparse.set_len(5 << 20).unwrap();
+    for name in ATTRIBUTES {
+        rustix::fs::setxattr(root.join("plain"), name, b"a=%3D", rustix::fs::XattrFlags::empty()).unwrap();
+    }
 }
+
+/// Names that a PAX record cannot have as they are, or that GNU tar would read as others.
+const ATTRIBUTES: [&str; 6] = ["user.a=b", "user.100%", "user.%3D", "user.%25", "user.%3d", "user.%%="];
 
 #[test]
 fn archives_of_gnu_tar_in_all_its_formats_come_out_alike() {
@@ -295,6 +302,7 @@ fn archives_of_gnu_tar_in_all_its_formats_come_out_alike() {
         &["--format=posix", "-S", "--sparse-version=0.0"],
         &["--format=gnu"],
         &["--format=posix"],
+        &["--format=posix", "--xattrs"],
     ] {
         let output =
             Command::new("tar").args(format).args(["-cf", "-", "-C"]).arg(source.path()).arg(".").output().unwrap();
@@ -302,5 +310,21 @@ fn archives_of_gnu_tar_in_all_its_formats_come_out_alike() {
         let ours = flat(std::slice::from_ref(&output.stdout), &Options::default(), &Heard::default()).unwrap();
         let theirs = by_gnu_tar(&output.stdout, &[]);
         assert_eq!(ours.join("\n"), theirs.join("\n"), "{format:?}");
+        let has_attributes = ours.iter().any(|line| line.contains("{user.a=b=a=%3D}"));
+        assert_eq!(has_attributes, format.contains(&"--xattrs"), "{format:?}: {ours:?}");
     }
+}
+
+#[test]
+fn attributes_of_any_name_that_we_write_gnu_tar_reads() {
+    if !rustix::process::geteuid().is_root() || Command::new("tar").arg("--version").output().is_err() {
+        return;
+    }
+    let xattrs = ATTRIBUTES.iter().map(|name| (name.as_bytes().to_vec(), b"a=%3D".to_vec())).collect();
+    let mut writer = Writer::new(Vec::new());
+    writer.entry(&Entry { path: b"f".to_vec(), mode: 0o644, xattrs, ..Entry::default() }).unwrap();
+    let archive = writer.finish().unwrap();
+    let theirs = by_gnu_tar(&archive, &[]);
+    assert_eq!(flat(&[archive], &Options::default(), &Heard::default()).unwrap().join("\n"), theirs.join("\n"));
+    assert!(ATTRIBUTES.iter().all(|name| theirs[1].contains(&format!("{{{name}=a=%3D}}"))), "{theirs:?}");
 }
