@@ -90,7 +90,7 @@ fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(
     let stack = Stack::new(borrowed(&layers));
     let (directory, against) = match record.rootfs {
         Rootfs::Overlay => ("upper", Against::Overlay(&stack)),
-        Rootfs::Copy => ("rootfs", Against::Layers(&stack)),
+        Rootfs::Copy => ("rootfs", Against::Layers(&stack, record.made.as_ref())),
     };
     let directory = sys::files::open(bundle.join(directory), flags)?;
     let written = diff::layer(&directory, &against, &owners, to)?;

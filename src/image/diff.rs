@@ -4,30 +4,29 @@
 //! overlayfs keeps its own notes in the writable directory (device 0:0 for what vanished, extended attributes); in a layer
 //! they become whiteouts (image-spec layer.md), and nothing else of them goes in.
 
+mod compare;
+
+use crate::image::bundle::Made;
 use crate::image::copy::for_each_segment;
-use crate::image::owners::{Owners, REMEMBERED};
+use crate::image::owners::Owners;
 use crate::image::remove::for_each;
 use crate::image::tar::{Entry, Kind, Time, Writer, shown};
-use crate::image::unpack::{Found, Merged, OPAQUE, Stack, all_xattrs, by_descriptor, is_overlays, is_whiteout, joined};
+use crate::image::unpack::{Found, OPAQUE, Stack, is_overlays, is_whiteout, joined};
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use compare::{Attributes, Child, Comparison, Lower};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ffi::OsStr;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-
-/// Names and values.
-type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What the directory is held against.
 pub(crate) enum Against<'a> {
     /// It is the upper directory of an overlay mount upon these layers, top first: everything in it is a change. Its own
     /// attributes are those of the root, held against the topmost layer's, if there is one.
     Overlay(&'a Stack<'a>),
-    /// It is a tree that was copied from these layers, top first.
-    Layers(&'a Stack<'a>),
+    /// It is a tree that was copied from these layers, top first, at this time, if that is known.
+    Layers(&'a Stack<'a>, Option<&'a Made>),
 }
 
 /// What was written.
@@ -49,21 +48,23 @@ pub(crate) fn layer<W: Write>(
     owners: &Owners<'_>,
     to: W,
 ) -> Result<Written<W>> {
-    let (Against::Overlay(stack) | Against::Layers(stack)) = against;
+    let (stack, made) = match against {
+        Against::Overlay(stack) => (*stack, None),
+        Against::Layers(stack, made) => (*stack, *made),
+    };
     let mut diff = Diff {
         writer: Writer::new(to),
-        owners,
-        stack,
+        comparison: Comparison { owners, stack, made },
         links: HashMap::new(),
         linked: HashSet::new(),
         on_the_way: Vec::new(),
         entries: 0,
     };
-    let lower = stack.root()?;
-    diff.root(directory, lower.first().map(|(_, top)| &**top))?;
+    let lower = Lower { merged: stack.root()?, is_moved: false };
+    diff.root(directory, lower.merged.first().map(|(_, top)| &**top))?;
     let lower = match against {
         Against::Overlay(_) => None,
-        Against::Layers(_) => {
+        Against::Layers(..) => {
             diff.find_changed_links(directory, &lower, 0)?;
             Some(&lower)
         }
@@ -74,9 +75,7 @@ pub(crate) fn layer<W: Write>(
 
 struct Diff<'a, W> {
     writer: Writer<W>,
-    owners: &'a Owners<'a>,
-    /// The layers below.
-    stack: &'a Stack<'a>,
+    comparison: Comparison<'a>,
     /// Device and inode of files with several names: the name that has the data.
     links: HashMap<(u64, u64), Vec<u8>>,
     /// Device and inode of files of which some name is new: the others go into the layer too, for a hard link to a file of
@@ -92,27 +91,14 @@ struct Diff<'a, W> {
 struct Inner {
     own: OwnedFd,
     /// What the layers have there; `None` in an overlay's upper directory.
-    lower: Option<Merged>,
+    lower: Option<Lower>,
     /// How many directories were `on_the_way` to it.
     above: usize,
 }
 
-/// One name of the directory.
-struct Child<'n> {
-    name: &'n [u8],
-    stat: Stat,
-}
-
-impl Child<'_> {
-    /// The same for all names of a file.
-    fn identity(&self) -> (u64, u64) {
-        (self.stat.st_dev, self.stat.st_ino)
-    }
-}
-
 impl<W: Write> Diff<'_, W> {
     /// An error names the path once, however deep it is.
-    fn directory(&mut self, own: &OwnedFd, lower: Option<&Merged>, path: &mut Vec<Vec<u8>>) -> Result<()> {
+    fn directory(&mut self, own: &OwnedFd, lower: Option<&Lower>, path: &mut Vec<Vec<u8>>) -> Result<()> {
         let names = self.names(own, lower, path).with_context(|| shown(&dotted(path)))?;
         for name in &names {
             path.push(name.clone());
@@ -127,7 +113,7 @@ impl<W: Write> Diff<'_, W> {
     }
 
     /// What is in the directory; what is not any more is written.
-    fn names(&mut self, own: &OwnedFd, lower: Option<&Merged>, path: &[Vec<u8>]) -> Result<BTreeSet<Vec<u8>>> {
+    fn names(&mut self, own: &OwnedFd, lower: Option<&Lower>, path: &[Vec<u8>]) -> Result<BTreeSet<Vec<u8>>> {
         if path.len() > DEPTH {
             bail!("directories are nested more than {DEPTH} deep");
         }
@@ -139,9 +125,9 @@ impl<W: Write> Diff<'_, W> {
     }
 
     /// Names of the layers that the tree does not have any more.
-    fn vanished(&mut self, own: &BTreeSet<Vec<u8>>, lower: &Merged, path: &[Vec<u8>]) -> Result<()> {
-        for name in names(lower.iter().map(|(_, fd)| fd.as_fd()))? {
-            if !own.contains(&name) && self.stack.locate(lower, &name)?.is_some() {
+    fn vanished(&mut self, own: &BTreeSet<Vec<u8>>, lower: &Lower, path: &[Vec<u8>]) -> Result<()> {
+        for name in names(lower.merged.iter().map(|(_, fd)| fd.as_fd()))? {
+            if !own.contains(&name) && self.comparison.stack.locate(&lower.merged, &name)?.is_some() {
                 self.white_out(path, &name)?;
             }
         }
@@ -172,15 +158,17 @@ impl<W: Write> Diff<'_, W> {
         let Some(lower) = lower else { return Ok(()) };
         let [new, old] = [own, lower].map(|directory| rustix::fs::fstat(directory).asked(|| "fstat".to_owned()));
         let (new, old) = (new?, old?);
-        let xattrs = self.xattrs(own, b".")?;
-        if new.st_mode == old.st_mode && self.has_same(&new, &xattrs, &old, &self.xattrs(lower, b".")?)? {
+        let xattrs = compare::xattrs(own, b".")?;
+        if new.st_mode == old.st_mode
+            && self.comparison.has_same(&new, &xattrs, &old, &compare::xattrs(lower, b".")?)?
+        {
             return Ok(());
         }
         let entry = self.describe(&Child { name: b".", stat: new }, Kind::Directory, &[b".".to_vec()], &xattrs)?;
         self.put(&entry)
     }
 
-    fn find_changed_links(&mut self, own: &OwnedFd, lower: &Merged, depth: usize) -> Result<()> {
+    fn find_changed_links(&mut self, own: &OwnedFd, lower: &Lower, depth: usize) -> Result<()> {
         if depth > DEPTH {
             return Ok(());
         }
@@ -188,12 +176,9 @@ impl<W: Write> Diff<'_, W> {
             let stat = rustix::fs::statat(own, &*name, AtFlags::SYMLINK_NOFOLLOW).asked(|| "stat".to_owned())?;
             let found = Child { name: &name, stat };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                let below = match self.stack.child(lower, &name)? {
-                    Found::Directory(merged) => merged,
-                    _ => Merged::new(),
-                };
+                let below = self.comparison.below(lower, &found)?;
                 self.find_changed_links(&subdirectory(own, &name)?, &below, depth + 1)?;
-            } else if stat.st_nlink > 1 && !self.is_unchanged(own, &found, Some(lower))? {
+            } else if stat.st_nlink > 1 && !self.comparison.is_unchanged(own, &found, Some(lower))? {
                 self.linked.insert(found.identity());
             }
         }
@@ -201,7 +186,7 @@ impl<W: Write> Diff<'_, W> {
     }
 
     /// Writes what is at the end of `path`; answers a directory, whose content comes next.
-    fn entry(&mut self, own: &OwnedFd, name: &[u8], lower: Option<&Merged>, path: &[Vec<u8>]) -> Result<Option<Inner>> {
+    fn entry(&mut self, own: &OwnedFd, name: &[u8], lower: Option<&Lower>, path: &[Vec<u8>]) -> Result<Option<Inner>> {
         let stat = rustix::fs::statat(own, name, AtFlags::SYMLINK_NOFOLLOW).asked(|| "stat".to_owned())?;
         let parent = path.get(..path.len() - 1).unwrap_or_default();
         if is_whiteout(&stat) {
@@ -220,44 +205,40 @@ impl<W: Write> Diff<'_, W> {
                     self.white_out(parent, name)?;
                 }
             }
-            _ if !self.linked.contains(&found.identity()) && self.is_unchanged(own, &found, lower)? => {}
+            _ if !self.linked.contains(&found.identity()) && self.comparison.is_unchanged(own, &found, lower)? => {}
             _ => self.file(own, &found, path)?,
         }
         Ok(None)
     }
 
     /// True when the layers show something under this name.
-    fn has_below(&self, lower: Option<&Merged>, parent: &[Vec<u8>], name: &[u8]) -> Result<bool> {
+    fn has_below(&self, lower: Option<&Lower>, parent: &[Vec<u8>], name: &[u8]) -> Result<bool> {
         if let Some(lower) = lower {
-            return Ok(self.stack.locate(lower, name)?.is_some());
+            return Ok(self.comparison.stack.locate(&lower.merged, name)?.is_some());
         }
-        let mut here = self.stack.root()?;
+        let mut here = self.comparison.stack.root()?;
         for part in parent {
-            match self.stack.child(&here, part)? {
+            match self.comparison.stack.child(&here, part)? {
                 Found::Directory(merged) => here = merged,
                 _ => return Ok(false),
             }
         }
-        Ok(self.stack.locate(&here, name)?.is_some())
+        Ok(self.comparison.stack.locate(&here, name)?.is_some())
     }
 
     fn subdirectory(
         &mut self,
         own: &OwnedFd,
         found: &Child<'_>,
-        lower: Option<&Merged>,
+        lower: Option<&Lower>,
         path: &[Vec<u8>],
     ) -> Result<Inner> {
         let inner = subdirectory(own, found.name)?;
-        let below = match lower.map(|lower| self.stack.child(lower, found.name)).transpose()? {
-            Some(Found::Directory(merged)) => Some(merged),
-            Some(_) => Some(Merged::new()),
-            None => None,
-        };
-        let xattrs = self.xattrs(own, found.name)?;
+        let below = lower.map(|lower| self.comparison.below(lower, found)).transpose()?;
+        let xattrs = compare::xattrs(own, found.name)?;
         let entry = self.describe(found, Kind::Directory, path, &xattrs)?;
         let above = self.on_the_way.len();
-        if self.is_unchanged(own, found, lower)? {
+        if self.comparison.is_unchanged(own, found, lower)? {
             self.on_the_way.push(entry);
         } else {
             self.put(&entry)?;
@@ -274,40 +255,9 @@ impl<W: Write> Diff<'_, W> {
         Ok(Inner { own: inner, lower: below, above })
     }
 
-    /// True when the layers show the same: type, mode, owner, size, time, device, link and attributes.
-    fn is_unchanged(&self, own: &OwnedFd, found: &Child<'_>, lower: Option<&Merged>) -> Result<bool> {
-        let Some(lower) = lower else { return Ok(false) };
-        let Some((_, fd, old)) = self.stack.locate(lower, found.name)? else { return Ok(false) };
-        let new = &found.stat;
-        let is_directory = FileType::from_raw_mode(new.st_mode) == FileType::Directory;
-        let same = new.st_mode == old.st_mode
-            && new.st_rdev == old.st_rdev
-            && (is_directory || new.st_size == old.st_size)
-            && (new.st_mtime, new.st_mtime_nsec) == (old.st_mtime, old.st_mtime_nsec);
-        if !same {
-            return Ok(false);
-        }
-        let is_link = FileType::from_raw_mode(new.st_mode) == FileType::Symlink;
-        if is_link && target(own, found.name)? != target(&fd, found.name)? {
-            return Ok(false);
-        }
-        self.has_same(new, &self.xattrs(own, found.name)?, &old, &self.xattrs(&fd, found.name)?)
-    }
-
-    /// True when owner and attributes are those of the layer's.
-    fn has_same(&self, new: &Stat, xattrs: &Attributes, old: &Stat, old_xattrs: &Attributes) -> Result<bool> {
-        Ok(self.owners.of(new, xattrs)? == self.owners.of_layer(old, old_xattrs)?
-            && overlay_free(xattrs) == overlay_free(old_xattrs))
-    }
-
-    fn xattrs(&self, directory: &OwnedFd, name: &[u8]) -> Result<Attributes> {
-        let path = [by_descriptor(directory.as_fd()).as_bytes(), b"/", name].concat();
-        all_xattrs(OsStr::from_bytes(&path))
-    }
-
     fn describe(&self, found: &Child<'_>, kind: Kind, path: &[Vec<u8>], xattrs: &Attributes) -> Result<Entry> {
         let stat = &found.stat;
-        let (uid, gid) = self.owners.of(stat, xattrs)?;
+        let (uid, gid) = self.comparison.owners.of(stat, xattrs)?;
         Ok(Entry {
             path: joined(path.iter().map(Vec::as_slice)),
             kind,
@@ -315,7 +265,7 @@ impl<W: Write> Diff<'_, W> {
             uid,
             gid,
             mtime: Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 },
-            xattrs: overlay_free(xattrs),
+            xattrs: compare::overlay_free(xattrs),
             ..Entry::default()
         })
     }
@@ -329,7 +279,7 @@ impl<W: Write> Diff<'_, W> {
             FileType::Fifo => Kind::Fifo,
             other => bail!("a {other:?} is nothing that a layer can have"),
         };
-        let xattrs = self.xattrs(own, found.name)?;
+        let xattrs = compare::xattrs(own, found.name)?;
         if xattrs.iter().any(|(name, _)| is_redirect(name)) {
             bail!("the overlay was mounted with metacopy; its layer means nothing alone");
         }
@@ -344,7 +294,7 @@ impl<W: Write> Diff<'_, W> {
         }
         match kind {
             Kind::File => return self.data(own, found, entry),
-            Kind::Symlink => entry.link = target(own, found.name)?,
+            Kind::Symlink => entry.link = compare::target(own, found.name)?,
             Kind::CharacterDevice | Kind::BlockDevice => {
                 entry.device = (rustix::fs::major(found.stat.st_rdev), rustix::fs::minor(found.stat.st_rdev));
             }
@@ -405,19 +355,9 @@ fn subdirectory(directory: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
     Ok(rustix::fs::openat(directory, name, flags, Mode::empty()).asked(|| "open".to_owned())?)
 }
 
-fn target(directory: &OwnedFd, name: &[u8]) -> Result<Vec<u8>> {
-    Ok(rustix::fs::readlinkat(directory, name, Vec::new()).asked(|| "readlink".to_owned())?.into_bytes())
-}
-
 /// The path for messages.
 fn dotted(path: &[Vec<u8>]) -> Vec<u8> {
     if path.is_empty() { b".".to_vec() } else { joined(path.iter().map(Vec::as_slice)) }
-}
-
-/// The attributes that belong to the file and not to overlayfs or to this machine.
-fn overlay_free(xattrs: &Attributes) -> Attributes {
-    let own = |name: &[u8]| !is_overlays(name) && name != b"security.selinux" && name != REMEMBERED.as_bytes();
-    xattrs.iter().filter(|(name, _)| own(name)).cloned().collect()
 }
 
 fn is_redirect(name: &[u8]) -> bool {

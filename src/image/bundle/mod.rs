@@ -17,7 +17,7 @@ mod seccomp;
 mod user;
 
 pub use in_use::{InUse, refuse_used, remove_abandoned};
-pub use record::Record;
+pub use record::{Made, Record};
 
 use crate::config::{Config, IdMapping, Mount};
 use crate::host::Host;
@@ -196,10 +196,12 @@ fn fill(store: &Store, request: &Request<'_>, directory: &Path, bundle: &OwnedFd
         rootfs: if request.tree.is_some() { Rootfs::Copy } else { request.rootfs },
         temporary: request.temporary,
         user_namespace: options.user_namespace.clone(),
+        made: None,
     };
     store.note_bundle(&record.in_store(directory))?;
     record.write(bundle)?;
     rootfs::make(bundle, "rootfs")?;
+    let from = rootfs::now(bundle)?;
     let content = match request.tree {
         None => Content { store, layers: lay_or_copy(store, request, directory, bundle, &mut record)?, shifted: false },
         Some(make) => {
@@ -209,6 +211,10 @@ fn fill(store: &Store, request: &Request<'_>, directory: &Path, bundle: &OwnedFd
             Content { store, layers: vec![tree], shifted: true }
         }
     };
+    if record.rootfs == Rootfs::Copy {
+        record.made = Some(Made { from, until: rootfs::now(bundle)? });
+        record.write(bundle)?;
+    }
     let config = configure(request.image, &options, &host, directory, bundle, &record, &content)?;
     let bytes = serde_json::to_vec_pretty(&config).context("config.json")?;
     Ok(sys::files::replace_at(bundle, "config.json", &bytes, 0o600)?)

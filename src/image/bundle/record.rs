@@ -10,7 +10,7 @@ use crate::image::store::{BundleUse, LayerDirectory, Store};
 use crate::image::{layers, rootless};
 use crate::sys;
 use anyhow::{Context, Result, bail};
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, Stat};
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -39,6 +39,31 @@ pub struct Record {
     /// Mappings of users and groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_namespace: Option<(Vec<IdMapping>, Vec<IdMapping>)>,
+    /// When a plain tree was made; absent while it is being made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
+}
+
+/// The time in which a plain tree was made, by the clock of its file system: seconds since 1970 and nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Before the first file.
+    pub from: (i64, u32),
+    /// After the last one.
+    pub until: (i64, u32),
+}
+
+impl Made {
+    /// True when nothing of the file was changed afterwards: what was changed in the last moment may have been.
+    pub(crate) fn includes(&self, stat: &Stat) -> bool {
+        let changed = changed(stat);
+        self.from <= changed && changed < self.until
+    }
+}
+
+/// The time of the last change of an inode (ctime, inode(7)), which nobody can set.
+pub(super) fn changed(stat: &Stat) -> (i64, u32) {
+    (stat.st_ctime, stat.st_ctime_nsec as u32)
 }
 
 impl Record {

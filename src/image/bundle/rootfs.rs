@@ -1,7 +1,7 @@
 //! The root filesystem of a bundle: an overlay upon the shared layers, or a plain copy; shifted for a user namespace.
 
 use super::idmap::user_namespace;
-use super::record::Record;
+use super::record::{Record, changed};
 use crate::image::overlay::{self, borrowed};
 use crate::image::store::{LayerDirectory, Store};
 use crate::image::unpack::{Ids, Stack};
@@ -102,6 +102,15 @@ pub(super) fn make(bundle: &OwnedFd, name: &str) -> Result<()> {
         Err(rustix::io::Errno::EXIST) => bail!("{name} is there already"),
         other => Ok(other.asked(|| format!("mkdir {name}"))?),
     }
+}
+
+/// The time by the clock of the bundle's file system, which may be a server's: what `rootfs`, not mounted upon yet or a plain
+/// tree, says of its last change when it is changed now.
+pub(super) fn now(bundle: &OwnedFd) -> Result<(i64, u32)> {
+    let rootfs = open(bundle, "rootfs")?;
+    let stat = || rustix::fs::fstat(&rootfs).asked(|| "fstat rootfs".to_owned());
+    rustix::fs::futimens(&rootfs, &copy::times_of(&stat()?)).asked(|| "futimens rootfs".to_owned())?;
+    Ok(changed(&stat()?))
 }
 
 pub(super) fn open(bundle: &OwnedFd, name: &str) -> Result<OwnedFd> {

@@ -40,6 +40,10 @@ fn place() -> Option<Place> {
         .with(owned("mine"), b"1")
         .file("removed", "1")
         .file("becomes-directory", "1")
+        .dir("one")
+        .file("one/f", "first")
+        .dir("two")
+        .file("two/f", "other")
         .link("link", "d")
         .end();
     let layers = image_of(&store, &[base]);
@@ -277,6 +281,67 @@ fn a_socket_is_left_out_and_what_it_replaced_is_gone() {
             act(&bundle.join("rootfs"));
             commit(&place.store, &bundle, "socket:1", &Options::default()).unwrap();
             assert_eq!(top_layer(&place, "socket:1"), layer, "{name}, {rootfs:?}");
+            when_not_busy(|| remove(&place.store, &bundle));
+        }
+    }
+}
+
+#[test]
+fn content_of_the_same_size_and_time_is_not_taken_for_the_same() {
+    let Some(place) = place() else { return };
+    let rename = |root: &Path, from: &str, to: &str| std::fs::rename(root.join(from), root.join(to)).unwrap();
+    for (name, act, layer) in [
+        (
+            "a file is moved over another",
+            (&|root: &Path| rename(root, "one/f", "two/f")) as &dyn Fn(&Path),
+            "755 one, 600 one/.wh.f, 755 two, 644 two/f",
+        ),
+        (
+            "its directory is moved",
+            &|root| {
+                std::fs::remove_dir_all(root.join("two")).unwrap();
+                rename(root, "one", "two");
+            },
+            "600 .wh.one, 755 two, 644 two/f",
+        ),
+        (
+            "it is written and its time put back",
+            &|root| {
+                let times = crate::image::copy::times_of(&rustix::fs::stat(root.join("two/f")).unwrap());
+                write(&root.join("two/f"), "first");
+                rustix::fs::utimensat(rustix::fs::CWD, root.join("two/f"), &times, rustix::fs::AtFlags::empty())
+                    .unwrap();
+            },
+            "755 two, 644 two/f",
+        ),
+        (
+            "everything is moved and comes back",
+            &|root| {
+                for name in ["one", "two", "two/f"] {
+                    rename(root, name, "away");
+                    rename(root, "away", name);
+                }
+                let times = crate::image::copy::times_of(&rustix::fs::stat(root.join("one")).unwrap());
+                rustix::fs::utimensat(rustix::fs::CWD, root.join("two"), &times, rustix::fs::AtFlags::empty()).unwrap();
+                write(&root.join("z"), "new");
+            },
+            "644 z",
+        ),
+    ] {
+        for is_known in [true, false] {
+            let bundle = place.directory.path().join("b");
+            bundle_of(&place, &bundle, Rootfs::Copy);
+            let path = bundle.join("ocicat-image.json");
+            let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            let made = record.as_object_mut().unwrap().remove("made");
+            assert!(made.is_some(), "{record}");
+            if !is_known {
+                // As a bundle of an earlier version has it.
+                write(&path, &record.to_string());
+            }
+            act(&bundle.join("rootfs"));
+            commit(&place.store, &bundle, "content:1", &Options::default()).unwrap();
+            assert_eq!(top_layer(&place, "content:1"), layer, "{name}, time known: {is_known}");
             when_not_busy(|| remove(&place.store, &bundle));
         }
     }
