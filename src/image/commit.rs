@@ -1,5 +1,7 @@
 //! A bundle's writable layer becomes a layer of a new image in the store.
 
+mod gzip;
+
 use crate::image::bundle::{Record, Rootfs};
 use crate::image::configuration::{History, ImageConfiguration};
 use crate::image::diff::{self, Against};
@@ -8,9 +10,10 @@ use crate::image::manifest::{self, Descriptor, Document, Manifest, media};
 use crate::image::overlay::borrowed;
 use crate::image::owners::Owners;
 use crate::image::store::{BlobWriter, LayerDirectory, Store};
-use crate::image::unpack::Stack;
+use crate::image::unpack::{Limits, Stack};
 use crate::sys;
 use anyhow::{Context, Result, bail};
+use gzip::Gzip;
 use rustix::fs::OFlags;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -33,9 +36,13 @@ const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 /// Writes the changes of the bundle as a layer, config and manifest into the store and gives them the name `reference`;
 /// returns the digest of the manifest.
 pub fn commit(store: &Store, bundle: &Path, reference: &str, options: &Options) -> Result<Digest> {
+    commit_within(store, bundle, reference, options, &Limits::default())
+}
+
+fn commit_within(store: &Store, bundle: &Path, reference: &str, options: &Options, limits: &Limits) -> Result<Digest> {
     let record = Record::read(bundle)?;
     let (mut manifest, mut image) = read_image(store, &record)?;
-    let layer = write_layer(store, bundle, &record)?;
+    let layer = write_layer(store, bundle, &record, limits)?;
     let now = sys::clock::now_rfc3339();
     image.history.push(History {
         created: Some(now.clone()),
@@ -78,9 +85,8 @@ fn read_image(store: &Store, record: &Record) -> Result<(Manifest, ImageConfigur
 }
 
 /// The compressed layer in the store; `None` when nothing was changed.
-fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(Descriptor, Digest)>> {
-    let blob = store.new_blob()?;
-    let to = Layered::new(blob);
+fn write_layer(store: &Store, bundle: &Path, record: &Record, limits: &Limits) -> Result<Option<(Descriptor, Digest)>> {
+    let to = Layered { tar: Hasher::new(Algorithm::Sha256), gzip: Gzip::new(store.new_blob()?, limits) };
     let owners = Owners {
         namespace: record.user_namespace.as_ref().filter(|_| !record.is_entered()),
         are_remembered: !rustix::process::geteuid().is_root(),
@@ -93,7 +99,7 @@ fn write_layer(store: &Store, bundle: &Path, record: &Record) -> Result<Option<(
         Rootfs::Copy => ("rootfs", Against::Layers(&stack, record.made.as_ref())),
     };
     let directory = sys::files::open(bundle.join(directory), flags)?;
-    let written = diff::layer(&directory, &against, &owners, to)?;
+    let written = diff::layer(&directory, &against, &owners, limits, to)?;
     let (blob, diff_id) = written.to.finish()?;
     if written.entries == 0 {
         return Ok(None);
@@ -110,15 +116,10 @@ fn lower_layers(store: &Store, record: &Record) -> Result<Vec<OwnedFd>> {
 /// Digest of the tar, gzip, blob.
 struct Layered<'a> {
     tar: Hasher,
-    gzip: flate2::write::GzEncoder<BlobWriter<'a>>,
+    gzip: Gzip<BlobWriter<'a>>,
 }
 
 impl<'a> Layered<'a> {
-    fn new(blob: BlobWriter<'a>) -> Layered<'a> {
-        let gzip = flate2::write::GzEncoder::new(blob, flate2::Compression::default());
-        Layered { tar: Hasher::new(Algorithm::Sha256), gzip }
-    }
-
     fn finish(self) -> Result<(BlobWriter<'a>, Digest)> {
         Ok((self.gzip.finish()?, self.tar.finish()))
     }

@@ -4,16 +4,18 @@
 //! overlayfs keeps its own notes in the writable directory (device 0:0 for what vanished, extended attributes); in a layer
 //! they become whiteouts (image-spec layer.md), and nothing else of them goes in.
 
+mod budget;
 mod compare;
+mod holes;
 
 use crate::image::bundle::Made;
-use crate::image::copy::for_each_segment;
 use crate::image::owners::Owners;
 use crate::image::remove::for_each;
 use crate::image::tar::{Entry, Kind, Time, Writer, shown};
-use crate::image::unpack::{Found, OPAQUE, Stack, is_overlays, is_whiteout, joined};
+use crate::image::unpack::{Found, Limits, OPAQUE, Stack, is_overlays, is_whiteout, joined};
 use crate::sys::{self, Asked};
 use anyhow::{Context, Result, bail};
+use budget::Budget;
 use compare::{Attributes, Child, Comparison, Lower};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -38,14 +40,15 @@ pub(crate) struct Written<W> {
     pub(crate) to: W,
 }
 
-/// Directories within directories that are walked.
+/// Directories within directories that are walked: what links lead to is deeper than the names of a layer may be.
 const DEPTH: usize = 2048;
 
-/// Writes the changes in `directory` as a layer.
+/// Writes the changes in `directory` as a layer that these limits let through.
 pub(crate) fn layer<W: Write>(
     directory: &OwnedFd,
     against: &Against<'_>,
     owners: &Owners<'_>,
+    limits: &Limits,
     to: W,
 ) -> Result<Written<W>> {
     let (stack, made) = match against {
@@ -53,12 +56,12 @@ pub(crate) fn layer<W: Write>(
         Against::Layers(stack, made) => (*stack, *made),
     };
     let mut diff = Diff {
-        writer: Writer::new(to),
+        writer: Writer::new(to).with_limit(limits.header),
+        budget: Budget::new(limits),
         comparison: Comparison { owners, stack, made },
         links: HashMap::new(),
         linked: HashSet::new(),
         on_the_way: Vec::new(),
-        entries: 0,
     };
     let lower = Lower { merged: stack.root()?, is_moved: false };
     diff.root(directory, lower.merged.first().map(|(_, top)| &**top))?;
@@ -70,11 +73,12 @@ pub(crate) fn layer<W: Write>(
         }
     };
     diff.directory(directory, lower, &mut Vec::new())?;
-    Ok(Written { entries: diff.entries, to: diff.writer.finish()? })
+    Ok(Written { entries: diff.budget.entries(), to: diff.writer.finish()? })
 }
 
 struct Diff<'a, W> {
     writer: Writer<W>,
+    budget: Budget,
     comparison: Comparison<'a>,
     /// Device and inode of files with several names: the name that has the data.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -84,7 +88,6 @@ struct Diff<'a, W> {
     /// Directories down to here that are as the layers have them: written before the first thing in them, as an overlay's
     /// upper directory has them. Who unpacks the layer alone would make them up (docker: root's, 0600).
     on_the_way: Vec<Entry>,
-    entries: u64,
 }
 
 /// A directory that is walked next.
@@ -99,7 +102,18 @@ struct Inner {
 impl<W: Write> Diff<'_, W> {
     /// An error names the path once, however deep it is.
     fn directory(&mut self, own: &OwnedFd, lower: Option<&Lower>, path: &mut Vec<Vec<u8>>) -> Result<()> {
-        let names = self.names(own, lower, path).with_context(|| shown(&dotted(path)))?;
+        if path.len() > DEPTH {
+            bail!("{}: directories are nested more than {DEPTH} deep", shown(&dotted(path)));
+        }
+        let names = names([own.as_fd()]).with_context(|| shown(&dotted(path)))?;
+        if let Some(lower) = lower {
+            let of_layers = self::names(lower.merged.iter().map(|(_, fd)| fd.as_fd()));
+            for name in of_layers.with_context(|| shown(&dotted(path)))?.difference(&names) {
+                path.push(name.clone());
+                self.vanished(lower, path).with_context(|| shown(&dotted(path)))?;
+                path.pop();
+            }
+        }
         for name in &names {
             path.push(name.clone());
             let inner = self.entry(own, name, lower, path).with_context(|| shown(&dotted(path)))?;
@@ -112,45 +126,37 @@ impl<W: Write> Diff<'_, W> {
         Ok(())
     }
 
-    /// What is in the directory; what is not any more is written.
-    fn names(&mut self, own: &OwnedFd, lower: Option<&Lower>, path: &[Vec<u8>]) -> Result<BTreeSet<Vec<u8>>> {
-        if path.len() > DEPTH {
-            bail!("directories are nested more than {DEPTH} deep");
-        }
-        let names = names([own.as_fd()])?;
-        if let Some(lower) = lower {
-            self.vanished(&names, lower, path)?;
-        }
-        Ok(names)
-    }
-
-    /// Names of the layers that the tree does not have any more.
-    fn vanished(&mut self, own: &BTreeSet<Vec<u8>>, lower: &Lower, path: &[Vec<u8>]) -> Result<()> {
-        for name in names(lower.merged.iter().map(|(_, fd)| fd.as_fd()))? {
-            if !own.contains(&name) && self.comparison.stack.locate(&lower.merged, &name)?.is_some() {
-                self.white_out(path, &name)?;
+    /// A name of the layers that the tree does not have any more.
+    fn vanished(&mut self, lower: &Lower, path: &[Vec<u8>]) -> Result<()> {
+        match path.split_last() {
+            Some((name, parent)) if self.comparison.stack.locate(&lower.merged, name)?.is_some() => {
+                self.white_out(parent, name)
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn white_out(&mut self, path: &[Vec<u8>], name: &[u8]) -> Result<()> {
-        let marker = [b".wh.", name].concat();
-        self.marker(path, &marker)
+        self.marker(path, &[b".wh.", name].concat(), &joined(parts(path).chain([name])))
     }
 
-    fn marker(&mut self, path: &[Vec<u8>], name: &[u8]) -> Result<()> {
-        let path = joined(path.iter().map(Vec::as_slice).chain([name]));
-        self.put(&Entry { path, mode: 0o600, ..Entry::default() })
+    /// A marker in the directory `path` that hides `hidden`.
+    fn marker(&mut self, path: &[Vec<u8>], name: &[u8], hidden: &[u8]) -> Result<()> {
+        self.budget.hidden(hidden)?;
+        self.put(&Entry { path: joined(parts(path).chain([name])), mode: 0o600, ..Entry::default() })
     }
 
     fn put(&mut self, entry: &Entry) -> Result<()> {
         for directory in std::mem::take(&mut self.on_the_way) {
-            self.entries += 1;
-            self.writer.entry(&directory)?;
+            self.write(&directory)?;
         }
-        self.entries += 1;
-        self.writer.entry(entry)
+        self.write(entry)
+    }
+
+    fn write(&mut self, entry: &Entry) -> Result<()> {
+        self.budget.entry(entry)?;
+        self.writer.entry(entry)?;
+        self.budget.size(self.writer.size())
     }
 
     /// The root itself, if its mode, owner or attributes are not those of the layer below; its time changes with every name.
@@ -249,7 +255,7 @@ impl<W: Write> Diff<'_, W> {
                 );
             }
             if xattrs.iter().any(|(name, value)| OPAQUE.iter().any(|o| o.as_bytes() == name) && value == b"y") {
-                self.marker(path, b".wh..wh..opq")?;
+                self.marker(path, b".wh..wh..opq", &joined(parts(path)))?;
             }
         }
         Ok(Inner { own: inner, lower: below, above })
@@ -259,7 +265,7 @@ impl<W: Write> Diff<'_, W> {
         let stat = &found.stat;
         let (uid, gid) = self.comparison.owners.of(stat, xattrs)?;
         Ok(Entry {
-            path: joined(path.iter().map(Vec::as_slice)),
+            path: joined(parts(path)),
             kind,
             mode: stat.st_mode & 0o7777,
             uid,
@@ -308,14 +314,7 @@ impl<W: Write> Diff<'_, W> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(own, found.name, flags, Mode::empty()).asked(|| "open".to_owned())?;
         let size = u64::try_from(found.stat.st_size).unwrap_or(0);
-        let mut segments = vec![(0, size)];
-        if found.stat.st_blocks.saturating_mul(512) < found.stat.st_size {
-            segments.clear();
-            for_each_segment(&file, size, |offset, length| {
-                segments.push((offset, length));
-                Ok(())
-            })?;
-        }
+        let segments = holes::pieces(&file, &found.stat)?;
         entry.size = segments.iter().map(|(_, length)| length).sum();
         if entry.size < size {
             entry.sparse = Some((size, segments.clone()));
@@ -355,9 +354,13 @@ fn subdirectory(directory: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
     Ok(rustix::fs::openat(directory, name, flags, Mode::empty()).asked(|| "open".to_owned())?)
 }
 
+fn parts(path: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> {
+    path.iter().map(Vec::as_slice)
+}
+
 /// The path for messages.
 fn dotted(path: &[Vec<u8>]) -> Vec<u8> {
-    if path.is_empty() { b".".to_vec() } else { joined(path.iter().map(Vec::as_slice)) }
+    if path.is_empty() { b".".to_vec() } else { joined(parts(path)) }
 }
 
 fn is_redirect(name: &[u8]) -> bool {

@@ -10,6 +10,15 @@ use rustix::fs::{FileType, Mode, XattrFlags};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::process::Command;
 
+mod limits;
+
+/// A name of 255 bytes: that of its whiteout has more.
+const LONGEST: &str = concat!(
+    "123456789.123456789.123456789.123456789.123456789.123456789.123456789.123456789.123456789.123456789.",
+    "123456789.123456789.123456789.123456789.123456789.123456789.123456789.123456789.123456789.123456789.",
+    "123456789.123456789.123456789.123456789.123456789.12345"
+);
+
 struct Place {
     directory: tempfile::TempDir,
     store: Store,
@@ -44,6 +53,8 @@ fn place() -> Option<Place> {
         .file("one/f", "first")
         .dir("two")
         .file("two/f", "other")
+        .pax(&[("path", LONGEST.as_bytes())])
+        .file("", "removed")
         .link("link", "d")
         .end();
     let layers = image_of(&store, &[base]);
@@ -99,6 +110,7 @@ fn bundle_of(place: &Place, bundle: &Path, rootfs: Rootfs) {
 /// What a container might do.
 fn change(root: &Path) {
     std::fs::remove_file(root.join("removed")).unwrap();
+    std::fs::remove_file(root.join(LONGEST)).unwrap();
     std::fs::remove_file(root.join("gone/x")).unwrap();
     std::fs::remove_dir(root.join("gone")).unwrap();
     for name in ["emptied/a", "emptied/b", "becomes-directory"] {
@@ -135,13 +147,18 @@ fn change(root: &Path) {
 }
 
 fn unpacked(place: &Place, reference: &str) -> Vec<String> {
+    unpacked_within(place, reference, Limits::default())
+}
+
+fn unpacked_within(place: &Place, reference: &str, limits: Limits) -> Vec<String> {
     let descriptor = place.store.resolve(reference).unwrap().unwrap();
     let bytes = place.store.read_blob(&descriptor.digest, 1 << 20).unwrap();
     let Document::Manifest(manifest) = manifest::parse(&bytes, None).unwrap() else { panic!("no manifest") };
     let image = ImageConfiguration::parse(&place.store.read_blob(&manifest.config.digest, 1 << 20).unwrap()).unwrap();
     let pairs = manifest.layers.into_iter().zip(image.rootfs.diff_ids);
     let layers: Vec<Layer> = pairs.map(|(descriptor, diff_id)| Layer { descriptor, diff_id }).collect();
-    let made = layers::prepare(&place.store, &layers, &never, &Unpacking::default(), &Heard::default()).unwrap();
+    let options = Unpacking { limits, ..Unpacking::default() };
+    let made = layers::prepare(&place.store, &layers, &never, &options, &Heard::default()).unwrap();
     let sparse = made.last().unwrap().path.join("new/sparse");
     if sparse.exists() {
         let stat = rustix::fs::stat(&sparse).unwrap();

@@ -4,7 +4,7 @@ use super::{Segment, Time};
 use anyhow::{Context, Result, bail};
 
 /// Extended attributes of an entry: listxattr(2) lists no more than 64 KiB of names.
-const XATTRS: usize = 4096;
+pub(super) const XATTRS: usize = 4096;
 
 /// What the extended headers before an entry say about it.
 #[derive(Debug, Default)]

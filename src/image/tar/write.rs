@@ -2,7 +2,7 @@
 //!
 //! The same entries give the same bytes: nothing of the writing machine or moment goes in.
 
-use super::pax::encoded;
+use super::pax::{XATTRS, encoded};
 use super::{BLOCK, Entry, Kind, Time};
 use anyhow::{Result, bail};
 use std::io::Write;
@@ -13,6 +13,10 @@ pub struct Writer<W> {
     /// Data that the current entry still owes, and its padding.
     owed: u64,
     padding: usize,
+    /// Bytes up to the end of the current entry.
+    size: u64,
+    /// Most bytes of the extended header of one entry, and of a sparse map.
+    limit: u64,
 }
 
 const ZEROS: [u8; BLOCK] = [0; BLOCK];
@@ -24,7 +28,17 @@ const OCTAL_7: u64 = 0o777_7777;
 impl<W: Write> Writer<W> {
     /// Begins an archive.
     pub fn new(to: W) -> Writer<W> {
-        Writer { to, owed: 0, padding: 0 }
+        Writer { to, owed: 0, padding: 0, size: 0, limit: u64::MAX }
+    }
+
+    /// Refuses what a reader with this limit refuses (bytes).
+    pub fn with_limit(self, limit: u64) -> Writer<W> {
+        Writer { limit, ..self }
+    }
+
+    /// Bytes of the archive up to the end of the current entry, with data that it still owes.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// Writes the headers of an entry; `entry.size` bytes of `data` must follow (for a sparse file the map goes first,
@@ -35,7 +49,14 @@ impl<W: Write> Writer<W> {
         let size = if entry.kind == Kind::File { entry.size + map.len() as u64 } else { 0 };
         let path = spelled(entry);
         let records = records(entry, &path, size);
+        if records.len().max(map.len()) as u64 > self.limit {
+            bail!("extended tar headers of more than {} bytes (limits.header)", self.limit);
+        }
+        if entry.xattrs.len() > XATTRS {
+            bail!("more than {XATTRS} extended attributes");
+        }
         if !records.is_empty() {
+            self.size += BLOCK as u64 + padded(records.len() as u64);
             let mut block = header(b"././@PaxHeader", b'x', records.len() as u64, Time::default());
             seal(&mut block);
             self.to.write_all(&block)?;
@@ -54,6 +75,7 @@ impl<W: Write> Writer<W> {
         self.to.write_all(&map)?;
         self.owed = size - map.len().min(usize::try_from(size).unwrap_or(usize::MAX)) as u64;
         self.padding = padding_of(size).len();
+        self.size += BLOCK as u64 + padded(size);
         Ok(())
     }
 
@@ -86,6 +108,10 @@ impl<W: Write> Writer<W> {
         let padding = std::mem::take(&mut self.padding);
         Ok(self.to.write_all(ZEROS.get(..padding).unwrap_or_default())?)
     }
+}
+
+fn padded(size: u64) -> u64 {
+    size.saturating_add(padding_of(size).len() as u64)
 }
 
 fn padding_of(size: u64) -> &'static [u8] {
@@ -219,7 +245,9 @@ mod tests {
         let mut writer = Writer::new(Vec::new());
         writer.entry(entry).unwrap();
         writer.data(data).unwrap();
+        let size = writer.size();
         let bytes = writer.finish().unwrap();
+        assert_eq!(bytes.len() as u64, size + 2 * BLOCK as u64);
         assert_eq!(bytes.len() % BLOCK, 0);
         let mut reader = Reader::new(&bytes[..], 1 << 20);
         let mut read = Entry::default();
@@ -259,5 +287,30 @@ mod tests {
         ] {
             assert_eq!(round_trip(&entry, b""), (entry, Vec::new()));
         }
+    }
+
+    #[test]
+    fn what_readers_refuse_is_not_written() {
+        let base = Entry { path: b"a".to_vec(), ..Entry::default() };
+        let attribute = |number: usize, length| (format!("user.{number}").into_bytes(), vec![b'x'; length]);
+        for (entry, refused) in [
+            (Entry { xattrs: vec![attribute(1, 900)], ..base.clone() }, ""),
+            (Entry { xattrs: vec![attribute(1, 1000)], ..base.clone() }, "(limits.header)"),
+            (Entry { sparse: Some((1 << 40, (0..40).map(|n| (n << 20, 0)).collect())), ..base.clone() }, ""),
+            (
+                Entry { sparse: Some((1 << 40, (0..200).map(|n| (n << 20, 0)).collect())), ..base.clone() },
+                "(limits.header)",
+            ),
+        ] {
+            let mut bytes = Vec::new();
+            let mut writer = Writer::new(&mut bytes).with_limit(1000);
+            let said = writer.entry(&entry).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.ends_with(refused) && said.is_empty() == refused.is_empty(), "{said}");
+            if refused.is_empty() {
+                assert!(Reader::new(&bytes[..], 1000).next(&mut Entry::default()).unwrap());
+            }
+        }
+        let many = Entry { xattrs: (0..4097).map(|number| attribute(number, 1)).collect(), ..base };
+        assert_eq!(Writer::new(Vec::new()).entry(&many).unwrap_err().to_string(), "more than 4096 extended attributes");
     }
 }

@@ -36,6 +36,7 @@ pub(crate) use attributes::{all as all_xattrs, belongs_to_overlay as is_overlays
 pub(crate) use marks::Marks;
 pub(crate) use memory::lock;
 pub(crate) use merged::{Found, Merged, OPAQUE, Stack, by_descriptor, is_whiteout, joined};
+pub(crate) use names::cleaned;
 
 use crate::config::IdMapping;
 use anyhow::{Result, bail};

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 
 /// A cleaned name: `a/b/c`, or empty for the root.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Name {
+pub(crate) struct Name {
     path: Vec<u8>,
     /// Where the last part begins.
     last: usize,
@@ -38,7 +38,7 @@ impl Name {
 }
 
 /// Cleans a name; `None` when aufs keeps its books there.
-pub(super) fn cleaned(path: &[u8], depth: usize) -> Result<Option<Name>> {
+pub(crate) fn cleaned(path: &[u8], depth: usize) -> Result<Option<Name>> {
     let mut name = Name { path: Vec::with_capacity(path.len()), last: 0, dots: false };
     let mut parts = 0;
     let mut below_whiteout = false;
@@ -49,7 +49,8 @@ pub(super) fn cleaned(path: &[u8], depth: usize) -> Result<Option<Name>> {
         if name.last().starts_with(b".wh..wh.") {
             return Ok(None);
         }
-        if part.len() > 255 {
+        // A whiteout makes no file of its own name: what it hides may have the longest name.
+        if part.strip_prefix(b".wh.").unwrap_or(part).len() > 255 {
             bail!("name has a part of {} bytes; 255 is the most", part.len());
         }
         if !name.path.is_empty() {
@@ -104,7 +105,12 @@ mod tests {
             assert_eq!((name.parent(), name.last()), (parent, last), "{}", shown(path));
         }
         let long = [b'x'; 256];
-        for wrong in [&b""[..], b"a/..", b"..", b"a/.wh.b/c", b"1/2/3/4/5/6/7/8/9/0", &long] {
+        let (longest, hidden) = (&long[1..], [b".wh.", &long[1..]].concat());
+        for right in [longest, &hidden] {
+            assert_eq!(cleaned(right, 9).unwrap().unwrap().last(), right);
+        }
+        let hidden = [b".wh.", &long[..]].concat();
+        for wrong in [&b""[..], b"a/..", b"..", b"a/.wh.b/c", b"1/2/3/4/5/6/7/8/9/0", &long, &hidden] {
             assert!(cleaned(wrong, 9).is_err(), "{}", shown(wrong));
         }
         assert_eq!(cleaned(b"a/.wh..wh.plnk/1.2", 9).unwrap(), None);

@@ -31,7 +31,7 @@ pub struct Pending {
 impl Pending {
     /// Counts what is kept: an archive cannot make us keep more than `limit` bytes. Answers how many bytes of memory have to
     /// be asked for.
-    pub(super) fn account(&mut self, name: &[u8], limit: usize) -> Result<u64> {
+    pub(crate) fn account(&mut self, name: &[u8], limit: usize) -> Result<u64> {
         let before = self.bytes / PIECE;
         self.bytes += name.len() + NAME;
         if self.bytes > limit {
