@@ -285,7 +285,8 @@ fn a_socket_is_left_out_and_what_it_replaced_is_gone() {
         (
             "instead of a directory",
             &|root| {
-                std::fs::remove_dir_all(root.join("gone")).unwrap();
+                std::fs::remove_file(root.join("gone/x")).unwrap();
+                std::fs::remove_dir(root.join("gone")).unwrap();
                 bind(&root.join("gone"));
             },
             "600 .wh.gone",
@@ -316,7 +317,8 @@ fn content_of_the_same_size_and_time_is_not_taken_for_the_same() {
         (
             "its directory is moved",
             &|root| {
-                std::fs::remove_dir_all(root.join("two")).unwrap();
+                std::fs::remove_file(root.join("two/f")).unwrap();
+                std::fs::remove_dir(root.join("two")).unwrap();
                 rename(root, "one", "two");
             },
             "600 .wh.one, 755 two, 644 two/f",

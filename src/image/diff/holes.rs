@@ -60,7 +60,7 @@ mod tests {
         for (name, count, place) in [
             ("even", 100_000, (|n| n << 40) as fn(u64) -> u64),
             ("few", 1000, |n| n * 8192),
-            ("in groups", 300_000, |n| n * 8192 + (n / 100 << 30)),
+            ("in groups", 300_000, |n| n * 8192 + ((n / 100) << 30)),
         ] {
             let mut map = Map::default();
             (0..count).for_each(|n| map.add(place(n), 4096));
