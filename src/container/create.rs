@@ -9,7 +9,7 @@ use super::{ContainerId, Create, Progress, Runtime, poststop, sharing, streams, 
 use crate::cgroups;
 use crate::config::Config;
 use crate::process::handshake::Gone;
-use crate::process::{self, console_socket, hooks, init, spawn};
+use crate::process::{self, console_socket, hooks, init, pid_file, spawn};
 use crate::spec;
 use crate::sys::{clock, files, own_program, pidfd};
 use anyhow::{Context, Result, bail};
@@ -66,6 +66,7 @@ pub(super) struct Planned {
 pub(super) fn planned(runtime: &Runtime, request: &Create, mode: Mode) -> Result<Planned> {
     planned_if(runtime, request, |config| {
         check_console(config, request, mode)?;
+        request.pid_file.as_deref().map_or(Ok(()), pid_file::check)?;
         if exposed::to_tracers(config, &[]) {
             own_program::begin_again_read_only()?;
         }
@@ -344,7 +345,7 @@ impl Attempt<'_> {
             console_socket::send_pidfd(socket, spawned.child.pidfd.as_fd())?;
         }
         if let Some(file) = &self.request.pid_file {
-            write_pid_file(file, spawned.child.pid)?;
+            pid_file::write(file, spawned.child.pid)?;
         }
         Ok(terminal)
     }
@@ -364,19 +365,6 @@ pub(super) fn run_hooks(config: &Config, init: &process::plan::Init, state: &str
     let Some(hooks) = &config.hooks else { return Ok(()) };
     hooks::run(&hooks.prestart, "hooks.prestart", state, &init.hook_output)?;
     hooks::run(&hooks.create_runtime, "hooks.createRuntime", state, &init.hook_output)
-}
-
-/// Writes the number as managers parse it: digits and nothing else, whole or not at all.
-pub(super) fn write_pid_file(file: &Path, pid: i32) -> Result<()> {
-    let (Some(parent), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
-        bail!("--pid-file {}: this is no file name", file.display());
-    };
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-    let write = || {
-        let directory = files::open(parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        files::replace_at(&directory, name, pid.to_string().as_bytes(), 0o644)
-    };
-    write().with_context(|| format!("--pid-file {}", file.display()))
 }
 
 /// Says how init ended when it ended without a word.

@@ -1,6 +1,5 @@
 //! `exec`: one more process in a container that runs.
 
-use super::create::write_pid_file;
 use super::exposed;
 use super::find::{self, Found};
 use super::status::{self, State, Status};
@@ -9,7 +8,7 @@ use super::{Exec, Notice, Runtime, oom, warnings};
 use crate::cgroups;
 use crate::config::{Capabilities, Config, Process, User};
 use crate::namespaces::Kind;
-use crate::process::{console_socket, failure, handshake, join, plan, signals, spawn};
+use crate::process::{console_socket, failure, handshake, join, pid_file, plan, signals, spawn};
 use crate::sys::{self, Errno, files, own_program, pidfd};
 use crate::{seccomp, spec};
 use anyhow::{Context, Result, anyhow, bail};
@@ -39,6 +38,7 @@ pub fn exec(runtime: &Runtime, request: &Exec, notice: &dyn Fn(Notice<'_>)) -> R
     }
     let process = process(&config, request)?;
     check_console(&process, request)?;
+    request.pid_file.as_deref().map_or(Ok(()), pid_file::check)?;
     let mut plan = plan::plan(plan::Request {
         config: &config,
         process: &process,
@@ -245,7 +245,7 @@ fn talk(
         console_socket::send_pidfd(socket, spawned.child.pidfd.as_fd())?;
     }
     if let Some(file) = &request.pid_file {
-        write_pid_file(file, spawned.child.pid)?;
+        pid_file::write(file, spawned.child.pid)?;
     }
     spawned.parent.done()?;
     Ok(terminal)

@@ -24,7 +24,7 @@ use super::{ContainerId, Notice, Restore, Runtime, delete, find, oom, poststop, 
 use crate::cgroups;
 use crate::config::Config;
 use crate::namespaces::{self, Kind as Namespace};
-use crate::process::{console_socket, lsm, notify, signals};
+use crate::process::{console_socket, lsm, notify, pid_file, signals};
 use crate::sys::{clone, files, mount, pidfd};
 use anyhow::{Context, Result, bail};
 use rustix::fs::OFlags;
@@ -359,7 +359,7 @@ impl Attempt<'_> {
             (None, None) => None,
         };
         if let Some(file) = &self.request.create.pid_file {
-            create::write_pid_file(file, pid)?;
+            pid_file::write(file, pid)?;
         }
         Ok(terminal)
     }

@@ -21,6 +21,7 @@ pub mod lsm;
 pub mod memory_policy;
 pub mod notify;
 pub mod personality;
+pub mod pid_file;
 pub mod plan;
 mod relay;
 pub mod scheduling;

@@ -77,6 +77,37 @@ fn a_pid_file_that_cannot_be_written_is_an_error_and_leaves_nothing() {
 }
 
 #[test]
+fn a_pid_file_takes_the_place_of_no_device_fifo_socket_or_directory_and_nothing_is_made() {
+    only_ocicat!("runc and crun replace whatever has the name");
+    use std::os::unix::fs::FileTypeExt;
+    let running = Container::new().sleeping();
+    let container = Container::new().args(&["touch", "/data/ran"]).set("/root/readonly", json!(false));
+    let at = |name: &str| container.dir.join(name).to_str().unwrap().to_owned();
+    drop(container.null());
+    rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), rustix::fs::Mode::RUSR).unwrap();
+    fs::create_dir(at("directory")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    std::os::unix::fs::symlink("null", at("link")).unwrap();
+    let ran = container.rootfs().join("data/ran");
+    for name in ["null", "fifo", "directory", "socket", "link"] {
+        let file = at(name);
+        let before = fs::symlink_metadata(&file).unwrap().file_type();
+        for verb in [&["create"][..], &["run"], &["run", "--detach"]] {
+            container.write();
+            let outcome = container.detach(&[verb, &["--pid-file", &file, &container.id]].concat());
+            outcome.fails("is not replaced");
+            assert_eq!(container.leftovers(), Vec::<String>::new());
+        }
+        let exec = ["exec", "--pid-file", &file, &running.id, "touch", "/tmp/ran"];
+        running.call(&exec).fails("is not replaced");
+        assert_eq!(fs::symlink_metadata(&file).unwrap().file_type(), before, "{name}");
+        assert!(before.is_char_device() || name != "null");
+    }
+    assert!(!ran.exists());
+    running.exec(&["test", "!", "-e", "/tmp/ran"]).ok();
+}
+
+#[test]
 fn a_pidfd_socket_receives_the_pidfd_of_the_first_process() {
     only_ocicat!("--pidfd-socket came with runc 1.2");
     let container = Container::new().args(&["sleep", "1000"]);
