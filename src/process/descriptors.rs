@@ -2,13 +2,15 @@
 
 use crate::sys;
 use anyhow::{Result, bail};
+use std::ffi::CString;
 
 /// What stays open over the execve.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Descriptors 3 to 2 + `preserved` stay open.
     pub preserved: u32,
-    /// Environment to be added: LISTEN_FDS, LISTEN_PID=1, LISTEN_FDNAMES (sd_listen_fds(3)).
+    /// Environment to be added: LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES (sd_listen_fds(3)). Whose number it is shows only
+    /// once there is a process ([`name_receiver`]).
     pub environment: Vec<String>,
 }
 
@@ -43,6 +45,19 @@ fn checked(
         environment.extend(variable("LISTEN_FDNAMES").map(|names| format!("LISTEN_FDNAMES={names}")));
     }
     Ok(Plan { preserved, environment })
+}
+
+/// Puts the number of the process that calls this in the place of LISTEN_PID: in the pid namespace that it is in, where the program will
+/// compare it with its own (sd_listen_fds(3)). Only init of a new one is known to be 1 before it is born.
+pub fn name_receiver(plan: &Plan, environment: &mut [CString]) {
+    if plan.environment.is_empty() {
+        return;
+    }
+    let own = format!("LISTEN_PID={}", rustix::process::getpid().as_raw_nonzero());
+    let listed = environment.iter_mut().find(|entry| entry.to_bytes().starts_with(b"LISTEN_PID="));
+    if let (Some(entry), Ok(own)) = (listed, CString::new(own)) {
+        *entry = own;
+    }
 }
 
 /// Marks every other descriptor close-on-exec: the runtime itself still uses some of them until then.

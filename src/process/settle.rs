@@ -57,6 +57,7 @@ pub(super) fn settle(
         }
     }
     let mut execute = plan.execute.clone();
+    descriptors::name_receiver(&plan.descriptors, &mut execute.environment);
     execute::fill_home(&mut execute, root, plan.credentials.uid)?;
     execute::make_directory(&execute, root)?;
     scheduling::apply(&plan.scheduling)?;

@@ -58,6 +58,28 @@ fn socket_activation_passes_its_descriptors_and_variables() {
 }
 
 #[test]
+fn the_variables_of_socket_activation_name_the_program_by_its_pid_in_its_own_pid_namespace() {
+    only_ocicat!("other runtimes say 1 to every process");
+    let line = "echo $LISTEN_FDS $(test $LISTEN_PID = $$ && echo own)";
+    let (first, shared) = (Container::new().shell(line), Container::new().without_namespace("pid").shell(line));
+    let (running, beside) = (Container::new().sleeping(), Container::new().without_namespace("pid").sleeping());
+    let rows = [
+        (&first, vec!["run", &first.id]),
+        (&shared, vec!["run", &shared.id]),
+        (&running, vec!["exec", &running.id, "sh", "-c", line]),
+        (&beside, vec!["exec", &beside.id, "sh", "-c", line]),
+    ];
+    for (container, words) in rows {
+        container.write();
+        let call = container.command(&words);
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", "export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\" 3</", "sh"]).arg(call.get_program());
+        shell.args(call.get_args()).current_dir(&container.dir).stdin(container.null());
+        finish(shell).says("1 own");
+    }
+}
+
+#[test]
 fn the_pid_file_is_written_by_create_and_run_with_digits_only() {
     for verb in [&["create"][..], &["run", "--detach"]] {
         let container = Container::new().args(&["sleep", "1000"]);
