@@ -1,6 +1,8 @@
 //! Copies between the user's streams and the master of the container's terminal, both ways, without threads.
 //!
-//! The user's terminal is raw meanwhile, so that every key reaches the container; it gets its mode back on each way out.
+//! The user's terminal is raw meanwhile, so that every key reaches the container; it gets its mode back on each way out. In the
+//! background of a shell it is the shell's: its mode is not touched, and who wants to read from it is stopped, as the kernel
+//! would do it, until the shell has the job go on (`fg`).
 
 use crate::sys::{Asked, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,32 +28,58 @@ pub(super) enum Stream {
 /// The relay at work.
 #[derive(Debug)]
 pub(super) struct Relay {
-    master: OwnedFd,
+    /// `None` once it was hung up.
+    master: Option<OwnedFd>,
     /// On its way to the container.
     input: Vec<u8>,
     input_ended: bool,
+    /// It is the shell's, until we are told to go on.
+    input_waits: bool,
     at_line_start: bool,
     /// On its way to the user.
     output: Vec<u8>,
     output_ended: bool,
-    _raw: Option<RawMode>,
+    raw: Option<RawMode>,
 }
 
 impl Relay {
     pub(super) fn new(master: OwnedFd) -> Result<Relay> {
         let flags = rustix::fs::fcntl_getfl(&master).asked(|| "fcntl F_GETFL terminal".to_owned())?;
         rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK).asked(|| "fcntl F_SETFL terminal".to_owned())?;
-        let relay = Relay {
-            master,
+        let mut relay = Relay {
+            master: Some(master),
             input: Vec::new(),
             input_ended: false,
+            input_waits: false,
             at_line_start: true,
             output: Vec::new(),
             output_ended: false,
-            _raw: RawMode::begin(),
+            raw: None,
         };
-        relay.resize();
+        if in_background() {
+            relay.stop();
+        }
+        relay.go_on();
         Ok(relay)
+    }
+
+    /// As every job that would read from the terminal of its shell: all of it stops. Where nobody watches it, or the signal
+    /// is ignored, the kernel lets it go on; there is no input then before it is told to go on (SIGCONT).
+    fn stop(&mut self) {
+        self.input_waits = true;
+        let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TTIN);
+    }
+
+    /// After the beginning, and after each stop: the terminal may be ours now, and the shell has changed its mode meanwhile.
+    pub(super) fn go_on(&mut self) {
+        self.input_waits = false;
+        if !in_background() {
+            match &self.raw {
+                Some(raw) => raw.set(),
+                None => self.raw = RawMode::begin(),
+            }
+        }
+        self.resize();
     }
 
     /// What to poll for. A descriptor of which nothing is wanted is left out: its hang-up would wake us without end.
@@ -59,14 +87,15 @@ impl Relay {
         let mut master = PollFlags::empty();
         master.set(PollFlags::IN, self.output.is_empty() && !self.output_ended);
         master.set(PollFlags::OUT, !self.input.is_empty());
-        let input = if self.input.is_empty() && !self.input_ended { PollFlags::IN } else { PollFlags::empty() };
+        let takes_input = self.input.is_empty() && !self.input_ended && !self.input_waits;
+        let input = if takes_input { PollFlags::IN } else { PollFlags::empty() };
         let output = if self.output.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         let all = [
-            (Stream::Input, rustix::stdio::stdin(), input),
-            (Stream::Output, rustix::stdio::stdout(), output),
-            (Stream::Terminal, self.master.as_fd(), master),
+            Some((Stream::Input, rustix::stdio::stdin(), input)),
+            Some((Stream::Output, rustix::stdio::stdout(), output)),
+            self.master.as_ref().map(|fd| (Stream::Terminal, fd.as_fd(), master)),
         ];
-        let wanted = all.into_iter().filter(|(_, _, flags)| !flags.is_empty());
+        let wanted = all.into_iter().flatten().filter(|(_, _, flags)| !flags.is_empty());
         wanted.map(|(stream, descriptor, flags)| (stream, PollFd::from_borrowed_fd(descriptor, flags)))
     }
 
@@ -88,6 +117,9 @@ impl Relay {
     }
 
     fn take_input(&mut self) {
+        if in_background() {
+            return self.stop();
+        }
         let mut bytes = [0; CHUNK];
         match rustix::io::read(rustix::stdio::stdin(), &mut bytes) {
             Ok(0) => self.end_input(),
@@ -104,7 +136,7 @@ impl Relay {
     /// A terminal has no end of file but a key for it; within a line it must be pressed twice.
     fn end_input(&mut self) {
         self.input_ended = true;
-        let Ok(modes) = rustix::termios::tcgetattr(&self.master) else { return };
+        let Some(Ok(modes)) = self.master.as_ref().map(rustix::termios::tcgetattr) else { return };
         if modes.local_modes.contains(LocalModes::ICANON) {
             let key = modes.special_codes[SpecialCodeIndex::VEOF];
             self.input.extend(std::iter::repeat_n(key, if self.at_line_start { 1 } else { 2 }));
@@ -112,7 +144,8 @@ impl Relay {
     }
 
     fn give_input(&mut self) {
-        match rustix::io::write(&self.master, &self.input) {
+        let Some(master) = &self.master else { return self.input.clear() };
+        match rustix::io::write(master, &self.input) {
             Ok(written) => drop(self.input.drain(..written.min(self.input.len()))),
             Err(Errno::INTR | Errno::AGAIN) => {}
             // Nobody has the terminal open: nobody will read this.
@@ -122,7 +155,8 @@ impl Relay {
 
     fn take_output(&mut self) {
         let mut bytes = [0; CHUNK];
-        match rustix::io::read(&self.master, &mut bytes) {
+        let Some(master) = &self.master else { return };
+        match rustix::io::read(master, &mut bytes) {
             Ok(0) => self.output_ended = true,
             Ok(length) => {
                 self.output.extend(bytes.get(..length).unwrap_or_default());
@@ -138,9 +172,19 @@ impl Relay {
         match rustix::io::write(rustix::stdio::stdout(), &self.output) {
             Ok(written) => drop(self.output.drain(..written.min(self.output.len()))),
             Err(Errno::INTR | Errno::AGAIN) => {}
-            // Nobody reads: the container is not disturbed by that.
+            // Nobody reads, nor ever will (`yes | head -2`), or the user's terminal was closed.
+            Err(Errno::PIPE | Errno::IO) => self.hang_up(),
+            // A full disk, which may not stay so.
             Err(_) => self.output.clear(),
         }
+    }
+
+    /// As when a connection to a terminal is lost: the program gets SIGHUP, and EIO from the terminal that it had.
+    fn hang_up(&mut self) {
+        self.master = None;
+        self.input.clear();
+        self.output.clear();
+        (self.input_ended, self.output_ended) = (true, true);
     }
 
     /// After the end of the process: what it had written and the user has not yet got. Others may still
@@ -167,15 +211,21 @@ impl Relay {
         let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
         if let Some(size) = streams.iter().find_map(|stream| rustix::termios::tcgetwinsize(stream).ok()) {
             // The terminal is gone with its last user: there is nothing to be sized.
-            let _ = rustix::termios::tcsetwinsize(&self.master, size);
+            let _ = self.master.as_ref().map(|master| rustix::termios::tcsetwinsize(master, size));
         }
     }
+}
+
+/// Whether standard input is the terminal of a shell that has another job in its foreground now.
+fn in_background() -> bool {
+    rustix::termios::tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|group| group != rustix::process::getpgrp())
 }
 
 /// The user's terminal in raw mode, until dropped.
 #[derive(Debug)]
 struct RawMode {
     before: Termios,
+    raw: Termios,
 }
 
 impl RawMode {
@@ -184,13 +234,20 @@ impl RawMode {
         let before = rustix::termios::tcgetattr(rustix::stdio::stdin()).ok()?;
         let mut raw = before.clone();
         raw.make_raw();
-        rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw).ok()?;
-        Some(RawMode { before })
+        let mode = RawMode { before, raw };
+        mode.set();
+        Some(mode)
+    }
+
+    fn set(&self) {
+        let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.raw);
     }
 }
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
+        if !in_background() {
+            let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
+        }
     }
 }

@@ -23,7 +23,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Blocks the signals that are to be passed on; as a subreaper also orphans of the container come to us.
     pub fn prepare(subreaper: bool) -> Result<Supervisor> {
-        let all = signals::Mask::MAX & !SYNCHRONOUS.iter().fold(0, |mask, signal| mask | signals::bit(*signal));
+        let all = held_back();
         signals::set_mask(all)?;
         if subreaper {
             rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
@@ -38,7 +38,7 @@ impl Supervisor {
         loop {
             let ready = self.wait(pidfd, relay.as_ref())?;
             if ready.signal {
-                self.pass_on(pidfd, pid, relay.as_ref())?;
+                self.pass_on(pidfd, pid, relay.as_mut())?;
             }
             if let Some(relay) = &mut relay {
                 ready.streams.iter().for_each(|(stream, happened)| relay.work(*stream, *happened));
@@ -72,15 +72,20 @@ impl Supervisor {
         Ok(Ready { signal: happened(0), ended: happened(1), streams: streams.into_iter().zip(results).collect() })
     }
 
-    fn pass_on(&self, pidfd: &OwnedFd, pid: i32, relay: Option<&Relay>) -> Result<()> {
+    fn pass_on(&self, pidfd: &OwnedFd, pid: i32, mut relay: Option<&mut Relay>) -> Result<()> {
         while let Some((signal, _)) = signals::next(&self.signals)? {
-            match (signal, relay) {
+            match (signal, &mut relay) {
                 (libc::SIGCHLD, _) => reap_others(pid),
                 (libc::SIGWINCH, Some(relay)) => relay.resize(),
-                // Of our own making: a closed output, or a read from a terminal whose foreground we are not.
-                (libc::SIGPIPE | libc::SIGTTIN | libc::SIGTTOU, _) => {}
-                // ESRCH: it has ended just now, which the next poll says.
-                _ => drop(pidfd::send_signal(pidfd, signal)),
+                // Of our own making: a closed output.
+                (libc::SIGPIPE, _) => {}
+                (_, relay) => {
+                    if let (libc::SIGCONT, Some(relay)) = (signal, relay) {
+                        relay.go_on();
+                    }
+                    // ESRCH: it has ended just now, which the next poll says.
+                    drop(pidfd::send_signal(pidfd, signal));
+                }
             }
         }
         Ok(())
@@ -97,6 +102,15 @@ struct Ready {
 
 /// Faults of our own code: blocked, they would kill us all the same.
 const SYNCHRONOUS: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGABRT];
+
+/// Signals by which the kernel stops a job in the background of its shell (termios(3), credentials(7)).
+const JOB_CONTROL: [i32; 2] = [libc::SIGTTIN, libc::SIGTTOU];
+
+/// What a supervisor keeps from ending or stopping this process.
+fn held_back() -> signals::Mask {
+    let left_out = SYNCHRONOUS.iter().chain(&JOB_CONTROL).fold(0, |mask, signal| mask | signals::bit(*signal));
+    signals::Mask::MAX & !left_out
+}
 
 /// Reaps ended children that are not `pid`: orphans of the container when we are its subreaper.
 fn reap_others(pid: i32) {

@@ -71,7 +71,8 @@ fn run_in_the_foreground_of_a_terminal_relays_it() {
     let child = terminal.spawn(&container.command(&["run", &container.id]));
     terminal.expect("/dev/pts/0");
     terminal.write("word\n");
-    terminal.finish(child).exits(4).out.contains("got word");
+    let seen = terminal.finish(child).exits(4).out;
+    assert!(seen.contains("got word"), "{seen}");
 }
 
 #[test]
@@ -172,4 +173,66 @@ fn a_console_socket_that_nobody_listens_to_is_an_error_and_leaves_nothing() {
     let outcome = container.detach(&["create", "--console-socket", "/no/such/socket", &container.id]);
     assert!(outcome.code != 0 && outcome.err.contains("no such file or directory"), "{outcome}");
     assert_eq!(container.leftovers(), Vec::<String>::new());
+}
+
+/// Whoever reads commands with job control, calls the runtime as its first job, and says how it went.
+fn with_jobs(container: &Container, call: &[&str], line: &str) -> std::process::Command {
+    let call = container.command(call);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &format!("set -m; {line}"), "sh"]).arg(call.get_program()).args(call.get_args());
+    shell.current_dir(&container.dir);
+    shell
+}
+
+#[test]
+fn in_the_background_of_a_shell_it_stops_leaves_the_terminal_alone_and_goes_on_in_the_foreground() {
+    only_ocicat!("runc and crun change the terminal's mode from the background");
+    let program = "echo ready; read word; echo got $word; exit 4";
+    let line = "\"$@\" & wait $!; echo stopped with $?; stty -a | grep -o '.icanon'; fg; echo ended with $?; stty -a | grep -o '.echo '";
+    let (bundle, running) = (with_terminal(program), Container::new().sleeping());
+    bundle.write();
+    let rows = [(&bundle, vec!["run", &bundle.id]), (&running, vec!["exec", "-t", &running.id, "sh", "-c", program])];
+    for (container, call) in rows {
+        let mut terminal = Terminal::new();
+        let child = terminal.spawn(&with_jobs(container, &call, line));
+        // 128 and SIGTTIN.
+        terminal.expect("stopped with 149");
+        terminal.expect("\n icanon");
+        terminal.expect("ready");
+        terminal.write("word\r");
+        terminal.expect("got word");
+        terminal.expect("ended with 4");
+        let seen = terminal.finish(child).out;
+        assert!(seen.contains("\n echo "), "{seen}");
+    }
+}
+
+#[test]
+fn a_job_that_was_stopped_is_ended_by_a_signal_and_the_words_for_the_shell_stay_the_shells() {
+    only_ocicat!("runc and crun change the terminal's mode from the background");
+    let container =
+        with_terminal("trap 'exit 5' TERM; echo ready > /data/ready; while :; do sleep 1000 & wait $!; done");
+    let mut ready = container.fifo("data/ready");
+    container.write();
+    let line = "\"$@\" & wait $!; echo stopped with $?; read word; kill -TERM $!; kill -CONT $!; \
+        while kill -0 $! 2>/dev/null; do wait $!; code=$?; done; echo $word and ended with $code";
+    let mut terminal = Terminal::new();
+    let child = terminal.spawn(&with_jobs(&container, &["run", &container.id], line));
+    terminal.expect("stopped with 149");
+    assert_eq!(ready.line(), "ready");
+    terminal.write("word\n");
+    terminal.expect("word and ended with 5");
+    terminal.finish(child).ok();
+}
+
+#[test]
+fn a_program_whose_output_nobody_reads_any_more_is_hung_up_on() {
+    let container = Container::new().sleeping();
+    let call = container.command(&["exec", "-t", &container.id, "yes"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "{ \"$@\"; echo ended with $? >&2; } | head -n 2", "sh"]).arg(call.get_program());
+    shell.args(call.get_args()).current_dir(&container.dir).stdin(container.null());
+    let outcome = finish(shell).ok();
+    // 128 and SIGHUP.
+    assert_eq!((outcome.out.replace('\r', "").as_str(), outcome.err.as_str()), ("y\ny\n", "ended with 129\n"));
 }
