@@ -9,7 +9,7 @@ use super::{ContainerId, Create, Progress, Runtime, poststop, sharing, streams, 
 use crate::cgroups;
 use crate::config::Config;
 use crate::process::handshake::Gone;
-use crate::process::{self, console_socket, hooks, init, pid_file, spawn};
+use crate::process::{self, console_socket, hooks, init, interrupt, pid_file, spawn};
 use crate::spec;
 use crate::sys::{clock, files, own_program, pidfd};
 use anyhow::{Context, Result, bail};
@@ -313,6 +313,9 @@ impl Attempt<'_> {
             run_hooks(self.config, init, &state(pid))?;
             parent.done()?;
             self.progress.done(|| "network devices moved, prestart and createRuntime hooks ended".to_owned());
+        }
+        if !init.hooks.create_container.is_empty() {
+            interrupt::wait_for(parent.as_fd()).context("hooks.createContainer")?;
         }
         let ready = parent.ready()?;
         self.progress.done(|| "init is ready: namespaces, mounts, devices, user, capabilities".to_owned());

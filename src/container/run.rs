@@ -5,8 +5,9 @@ use super::exit::Exit;
 use super::oom;
 use super::status::{self, Status};
 use super::{Notice, Run, Runtime, delete, start, warnings};
-use crate::process::{failure, signals};
-use anyhow::{Result, anyhow};
+use crate::process::{failure, interrupt, signals};
+use anyhow::{Context, Result, anyhow};
+use std::os::fd::AsFd;
 
 /// Runs a container; answers with its exit code, or 0 when it is detached. `notice` hears what could not be granted
 /// once the program runs, why the kernel killed it, and which poststop hooks failed (runtime.md, "Lifecycle", 13).
@@ -47,6 +48,9 @@ fn started(made: &Made) -> Result<()> {
     let Some(process) = &made.config.process else {
         return Err(anyhow!("cannot start {}: config.json has no process", made.record.id));
     };
+    if made.config.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty()) {
+        interrupt::wait_for(made.spawned.parent.as_fd()).context("config.json: hooks.startContainer")?;
+    }
     if let Some(error) = made.spawned.parent.executed()? {
         return Err(failure::translate(process, error));
     }

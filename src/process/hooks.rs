@@ -6,7 +6,7 @@
 //! runtime's own output belongs to the container.
 
 use crate::config::Hook;
-use crate::process::signals;
+use crate::process::{interrupt::Interrupts, signals};
 use crate::sys::clone::{Child, Cloned, clone3};
 use crate::sys::{self, Asked, children, descriptors, files, memory, pidfd, proc};
 use anyhow::{Context, Result, anyhow, bail};
@@ -97,6 +97,8 @@ fn one(hook: &Hook, state: &str, output: &Files) -> Result<()> {
         bail!("timeout: {} is not greater than zero", hook.timeout.unwrap_or_default());
     }
     let program = Program::new(hook)?;
+    let interrupts = Interrupts::watch()?;
+    interrupts.check()?;
     // A file in memory and no pipe: a hook that does not read cannot make us wait, and cannot make us fail.
     let stdin = memory::file_with(c"state", state.as_bytes())?;
     let (given_stdout, mut stdout) = captured(output.stdout.as_ref())?;
@@ -109,10 +111,9 @@ fn one(hook: &Hook, state: &str, output: &Files) -> Result<()> {
     drop((refused, stdin, given_stdout, given_stderr));
     let limit =
         hook.timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds.unsigned_abs())));
-    let in_time = watch(&child, limit, &mut [&mut stdout, &mut stderr])?;
+    let in_time = watch(&child, limit, &mut [&mut stdout, &mut stderr], &interrupts).inspect_err(|_| end(&child))?;
     if !in_time {
-        children::kill_group(child.pid);
-        pidfd::reap(&child.pidfd)?;
+        end(&child);
         bail!("timed out after {} s{}", hook.timeout.unwrap_or_default(), excerpt(&stdout, &stderr));
     }
     let ended = pidfd::reap(&child.pidfd)?;
@@ -126,6 +127,14 @@ fn one(hook: &Hook, state: &str, output: &Files) -> Result<()> {
         pidfd::Ended::Exited(status) => Err(anyhow!("exit status {status}{}", excerpt(&stdout, &stderr))),
         pidfd::Ended::Signaled(signal) => Err(anyhow!("killed by signal {signal}{}", excerpt(&stdout, &stderr))),
     }
+}
+
+/// Kills a hook with all that it has started, and reaps it.
+fn end(child: &Child) {
+    children::kill_group(child.pid);
+    // It may not have had the time to make the group.
+    let _ = pidfd::send_signal(&child.pidfd, libc::SIGKILL);
+    let _ = pidfd::reap(&child.pidfd);
 }
 
 /// The hook as execve(2) takes it.
@@ -237,14 +246,20 @@ impl Captured {
 }
 
 /// Reads both outputs until the hook has ended; false when the time was up first. It does not wait for the end of
-/// the outputs: a daemon that the hook leaves behind may keep them open.
-fn watch(child: &Child, limit: Option<Instant>, outputs: &mut [&mut Captured; 2]) -> Result<bool> {
+/// the outputs: a daemon that the hook leaves behind may keep them open. A signal that ends the call is an error.
+fn watch(
+    child: &Child,
+    limit: Option<Instant>,
+    outputs: &mut [&mut Captured; 2],
+    interrupts: &Interrupts,
+) -> Result<bool> {
     loop {
         let left = limit.map(|limit| limit.saturating_duration_since(Instant::now()));
         let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
         let mut descriptors = vec![PollFd::new(&child.pidfd, PollFlags::IN)];
         let open = outputs.iter().filter_map(|output| output.read.as_ref());
         descriptors.extend(open.map(|read| PollFd::new(read, PollFlags::IN)));
+        descriptors.extend(interrupts.interest());
         let polled = poll(&mut descriptors, left.as_ref());
         let ended = descriptors.first().is_some_and(|fd| !fd.revents().is_empty());
         drop(descriptors);
@@ -252,7 +267,7 @@ fn watch(child: &Child, limit: Option<Instant>, outputs: &mut [&mut Captured; 2]
         match polled {
             Ok(0) => return Ok(false),
             Ok(_) if ended => return Ok(true),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(rustix::io::Errno::INTR) => interrupts.check()?,
             Err(errno) => return Err(errno).asked(|| "poll".to_owned()).map_err(Into::into),
         }
     }

@@ -13,6 +13,7 @@ pub mod handshake;
 pub mod hooks;
 pub mod init;
 mod interpreter;
+pub mod interrupt;
 pub mod join;
 pub mod keyring;
 pub mod landlock;

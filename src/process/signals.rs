@@ -52,6 +52,8 @@ impl Supervisor {
             relay.drain();
         }
         reap_others(pid);
+        // Meant for the program, and too late for it: a hook that comes now is not to be ended by them.
+        while signals::next(&self.signals)?.is_some() {}
         Ok(ended)
     }
 
@@ -110,6 +112,12 @@ const JOB_CONTROL: [i32; 2] = [libc::SIGTTIN, libc::SIGTTOU];
 fn held_back() -> signals::Mask {
     let left_out = SYNCHRONOUS.iter().chain(&JOB_CONTROL).fold(0, |mask, signal| mask | signals::bit(*signal));
     signals::Mask::MAX & !left_out
+}
+
+/// Whether there is a supervisor in this process: signals wait for it. The kernel lets nobody block the two that are left out.
+pub(super) fn are_held_back() -> Result<bool> {
+    let wanted = held_back() & !signals::bit(libc::SIGKILL) & !signals::bit(libc::SIGSTOP);
+    Ok(signals::mask()? & wanted == wanted)
 }
 
 /// Reaps ended children that are not `pid`: orphans of the container when we are its subreaper.

@@ -25,6 +25,29 @@ pub fn set_mask(mask: Mask) -> Result<Mask> {
     Ok(old)
 }
 
+/// rt_sigprocmask(2): the mask as it is.
+pub fn mask() -> Result<Mask> {
+    let mut now: Mask = 0;
+    let none = std::ptr::null::<Mask>();
+    // SAFETY: no new mask is given, and the pointer for the old one is to a live mask of the size that is passed.
+    let returned =
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, none, &raw mut now, size_of::<Mask>()) };
+    checked(returned).asked(|| "rt_sigprocmask".to_owned())?;
+    Ok(now)
+}
+
+/// rt_sigaction(2): whether a signal is ignored.
+pub fn is_ignored(signal: i32) -> Result<bool> {
+    let mut action = [0_u64; 4];
+    let none = std::ptr::null::<u64>();
+    // SAFETY: no new action is given, and the old one is written into a live structure of the kernel's size.
+    let returned =
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, none, action.as_mut_ptr(), size_of::<Mask>()) };
+    checked(returned).asked(|| format!("rt_sigaction {signal}"))?;
+    let [handler, ..] = action;
+    Ok(handler == libc::SIG_IGN as u64)
+}
+
 /// rt_sigaction(2): one signal gets its default action; SIGKILL and SIGSTOP always have it. The raw call, because the C library
 /// keeps 32 and 33 for itself and would leave them as the caller had them.
 pub fn set_default(signal: i32) -> Result<()> {

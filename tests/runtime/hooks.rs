@@ -325,3 +325,97 @@ fn hooks_have_no_descriptors_of_the_runtime() {
     container.run().ok();
     assert_eq!(logged(&container), ["0", "1", "2"]);
 }
+
+#[test]
+fn a_signal_ends_the_hook_that_runs_and_the_run_that_waits_for_it() {
+    only_ocicat!("runc and crun are ended by the signal and leave the container behind");
+    use rustix::process::Signal;
+    let signals = [
+        (Signal::INT, "SIGINT"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::HUP, "SIGHUP"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::INT, "SIGINT"),
+        (Signal::TERM, "SIGTERM"),
+    ];
+    for (kind, (signal, name)) in KINDS.into_iter().zip(signals) {
+        let container = Container::new().args(&["sleep", if kind == "poststart" { "1000" } else { "0" }]);
+        let mut began = container.fifo("data/began");
+        // Held open by all that the hook has started.
+        let held = container.rootfs().join("data/held");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &held, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+        let held = rustix::fs::open(&held, flags, rustix::fs::Mode::empty()).unwrap();
+        let line = |root: &std::path::Path| {
+            let data = root.join("data");
+            format!("cd {}; exec 9>held; echo began >began; sleep 1000 & sleep 1000; true", data.display())
+        };
+        let entry = match kind {
+            "startContainer" => json!({"path": "/bin/sh", "args": ["sh", "-c", line("/".as_ref())]}),
+            _ => hook(&container, &line(&container.rootfs())),
+        };
+        let stopped = hook(&container, "echo stopped >> $LOG");
+        let mut container = container.set(&format!("/hooks/{kind}"), json!([entry]));
+        container = container.set("/hooks/poststop/-", stopped);
+        container.write();
+        let mut command = heeding_signals(&container.command(&["run", &container.id]));
+        let null = container.null();
+        let mut child = command.stdin(null).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        assert_eq!(began.line(), "began", "{kind}");
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+        let code = outcome::code_of(&mut child);
+        let mut said = String::new();
+        std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut said).unwrap();
+        match kind {
+            // The program had ended, and nothing is left to be taken back.
+            "poststop" => assert_eq!((code, said.as_str()), (0, "")),
+            _ => {
+                let place = format!("ocicat: config.json: hooks.{kind}");
+                assert!(
+                    said.starts_with(&place) && said.contains(&format!(": interrupted by {name}")),
+                    "{kind}: {said}"
+                );
+                assert_eq!(code, 1, "{kind}: {said}");
+            }
+        }
+        assert_eq!(logged(&container), ["stopped"], "{kind}");
+        assert_eq!(container.leftovers(), Vec::<String>::new(), "{kind}");
+        assert!(
+            outcome::readable_within(&held, std::time::Duration::from_secs(10)),
+            "{kind}: the hook's children live"
+        );
+        assert_eq!(rustix::io::read(&held, &mut [0_u8; 1][..]), Ok(0), "{kind}");
+    }
+}
+
+/// The same command without the ignored signals that a test may have inherited from whoever runs it in the background.
+fn heeding_signals(command: &std::process::Command) -> std::process::Command {
+    let mut env = std::process::Command::new("env");
+    env.arg("--default-signal=HUP,INT,QUIT,TERM").arg(command.get_program()).args(command.get_args());
+    env.current_dir(command.get_current_dir().unwrap());
+    env
+}
+
+#[test]
+fn a_signal_that_the_caller_ignores_does_not_end_a_hook() {
+    only_ocicat!("runc and crun do as they like");
+    let container = Container::new();
+    let (mut began, mut go_on) = (container.fifo("data/began"), container.fifo("data/go-on"));
+    let line = format!(
+        "cd {}; echo began >began; read word <go-on; echo $word >> $LOG",
+        container.rootfs().join("data").display()
+    );
+    let entry = hook(&container, &line);
+    let container = container.set("/hooks/createRuntime", json!([entry]));
+    container.write();
+    let run = container.command(&["run", &container.id]);
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
+    let mut child = shell.current_dir(&container.dir).stdin(container.null()).spawn().unwrap();
+    assert_eq!(began.line(), "began");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    go_on.tell("went-on\n");
+    assert_eq!(outcome::code_of(&mut child), 0);
+    assert_eq!(logged(&container), ["went-on"]);
+}
