@@ -36,6 +36,8 @@ pub(super) struct Relay {
     /// It is the shell's, until we are told to go on.
     input_waits: bool,
     at_line_start: bool,
+    /// Standard input was a terminal when it began.
+    from_terminal: bool,
     /// On its way to the user.
     output: Vec<u8>,
     output_ended: bool,
@@ -52,6 +54,7 @@ impl Relay {
             input_ended: false,
             input_waits: false,
             at_line_start: true,
+            from_terminal: is_terminal(),
             output: Vec::new(),
             output_ended: false,
             raw: None,
@@ -136,6 +139,10 @@ impl Relay {
     /// A terminal has no end of file but a key for it; within a line it must be pressed twice.
     fn end_input(&mut self) {
         self.input_ended = true;
+        // The user's was closed; only then does one that is raw end.
+        if self.from_terminal && !is_terminal() {
+            return self.hang_up();
+        }
         let Some(Ok(modes)) = self.master.as_ref().map(rustix::termios::tcgetattr) else { return };
         if modes.local_modes.contains(LocalModes::ICANON) {
             let key = modes.special_codes[SpecialCodeIndex::VEOF];
@@ -214,6 +221,11 @@ impl Relay {
             let _ = self.master.as_ref().map(|master| rustix::termios::tcsetwinsize(master, size));
         }
     }
+}
+
+/// Whether standard input is a terminal; one that was closed is none any more.
+fn is_terminal() -> bool {
+    rustix::termios::tcgetattr(rustix::stdio::stdin()).is_ok()
 }
 
 /// Whether standard input is the terminal of a shell that has another job in its foreground now.

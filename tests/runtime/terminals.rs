@@ -236,3 +236,18 @@ fn a_program_whose_output_nobody_reads_any_more_is_hung_up_on() {
     // 128 and SIGHUP.
     assert_eq!((outcome.out.replace('\r', "").as_str(), outcome.err.as_str()), ("y\ny\n", "ended with 129\n"));
 }
+
+#[test]
+fn a_program_is_hung_up_on_when_the_users_terminal_is_closed() {
+    only_ocicat!("runc and crun leave it to the program's own handling of SIGHUP");
+    // It takes keys one by one, so no key tells it of an end.
+    let container = with_terminal("trap '' HUP; stty -icanon; echo ready; read word; echo ended > /data/ended");
+    let mut ended = container.fifo("data/ended");
+    container.write();
+    let mut terminal = Terminal::new();
+    let mut child = terminal.spawn(&container.command(&["run", &container.id]));
+    terminal.expect("ready");
+    drop(terminal);
+    assert_eq!(ended.line(), "ended");
+    outcome::code_of(&mut child);
+}
