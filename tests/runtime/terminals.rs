@@ -167,6 +167,27 @@ fn a_console_socket_needs_a_terminal() {
 }
 
 #[test]
+fn a_console_socket_whose_queue_is_full_is_an_error_at_once_and_leaves_nothing() {
+    only_ocicat!("crun waits");
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let container = with_terminal("true");
+    container.write();
+    let path = container.dir.join("console");
+    let address = SocketAddrUnix::new(&path).unwrap();
+    let socket =
+        || rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    let (listener, waiting) = (socket(), socket());
+    rustix::net::bind(&listener, &address).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    rustix::net::connect(&waiting, &address).unwrap();
+    for verb in [&["create"][..], &["run", "--detach"]] {
+        let outcome = container.detach(&[verb, &["--console-socket", path.to_str().unwrap(), &container.id]].concat());
+        outcome.fails("resource temporarily unavailable (EAGAIN)");
+        assert_eq!(container.leftovers(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_console_socket_that_nobody_listens_to_is_an_error_and_leaves_nothing() {
     let container = with_terminal("true");
     container.write();
