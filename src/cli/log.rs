@@ -6,9 +6,9 @@
 use super::globals::{Format, Globals};
 use super::output;
 use crate::container::Notice;
-use crate::sys::{self, Asked, clock, files};
+use crate::sys::{self, clock, files};
 use anyhow::Context;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use std::path::Path;
 
 /// Makes the log file, so that a wrong `--log` is told before anything is done.
@@ -135,9 +135,7 @@ fn one_line(message: &str) -> String {
 
 /// Appends in one write, so that two runtimes with one log do not mix their lines.
 fn append(path: &Path, line: &str) -> sys::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::from_raw_mode(0o644))
-        .asked(|| format!("open {}", path.display()))?;
+    let file = files::append_to(path, OFlags::NOCTTY, 0o644)?;
     files::write_fd(&file, line.as_bytes())
 }
 

@@ -11,7 +11,7 @@ use crate::sys::clone::{Child, Cloned, clone3};
 use crate::sys::{self, Asked, children, descriptors, files, memory, pidfd, proc};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -48,10 +48,7 @@ impl Output {
     /// Opens the files; hooks inside of the container need that while the host's are still in sight.
     pub fn open(&self) -> Result<Files> {
         let open = |path: &Option<PathBuf>, annotation: &str| {
-            let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let open = |path: &PathBuf| {
-                rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).asked(|| format!("open {}", path.display()))
-            };
+            let open = |path: &PathBuf| files::append_to(path, OFlags::NOFOLLOW, 0o600);
             path.as_ref().map(open).transpose().with_context(|| format!("annotations[{annotation}]"))
         };
         Ok(Files { stdout: open(&self.stdout, STDOUT)?, stderr: open(&self.stderr, STDERR)? })

@@ -1,7 +1,7 @@
 //! Opening, reading, writing and replacing files.
 
 use super::{Asked, Errno, Error, Result};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -114,6 +114,21 @@ pub fn replace_at(dir: impl AsFd, name: &str, bytes: &[u8], mode: u32) -> Result
         let _ = rustix::fs::unlinkat(dir.as_fd(), &temporary, AtFlags::empty());
     }
     written
+}
+
+/// Opens a file to append to it, and makes it where there is none. A fifo that nobody reads is an error (ENXIO) and not waited for.
+pub fn append_to(path: impl AsRef<Path>, flags: OFlags, mode: u32) -> Result<OwnedFd> {
+    let path = path.as_ref();
+    let all = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(rustix::fs::CWD, path, all, Mode::from_raw_mode(mode)).and_then(|file| {
+        // Whoever reads slowly is waited for.
+        rustix::fs::fcntl_setfl(&file, OFlags::APPEND).map(|()| file)
+    });
+    opened.asked(|| {
+        let fifo = rustix::fs::stat(path).is_ok_and(|status| FileType::from_raw_mode(status.st_mode).is_fifo());
+        let why = if fifo { ": nobody reads from this fifo" } else { "" };
+        format!("open {}{why}", path.display())
+    })
 }
 
 /// Makes a file that was not there; an existing one, or a link of that name, is EEXIST.

@@ -309,6 +309,32 @@ fn the_output_of_hooks_goes_to_the_files_that_annotations_name() {
 }
 
 #[test]
+fn a_fifo_that_nobody_reads_is_an_error_as_a_file_for_output_and_not_waited_for() {
+    only_ocicat!("of the peers only crun knows these annotations");
+    let container = Container::new();
+    let path = container.dir.join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    let said = "told\n".repeat(20_000);
+    let line = "i=0; while [ $i -lt 20000 ]; do echo told; i=$((i+1)); done";
+    let entry = hook(&container, line);
+    let container = container
+        .set("/hooks/createRuntime", json!([entry]))
+        .set("/annotations", json!({"run.oci.hooks.stdout": path}));
+    let expected = "nobody reads from this fifo: no such device or address (ENXIO)";
+    let place = format!("annotations[run.oci.hooks.stdout]: open {}: {expected}", path.display());
+    container.run().fails(&format!("config.json: {place}"));
+    let call = ["--log", path.to_str().unwrap(), "state", &container.id];
+    container.call(&call).fails(&format!("log: open {}: {expected}", path.display()));
+    // One that reads gets all, also more than the fifo holds.
+    let reader = std::process::Command::new("cat").arg(&path).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let held = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    container.run().ok();
+    drop(held);
+    let read = reader.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(read.stdout).unwrap(), said);
+}
+
+#[test]
 fn a_hook_must_exist_and_have_an_absolute_path() {
     for (path, word) in [("/no/such/hook", "no such file or directory"), ("bin/true", "absolute")] {
         let container = Container::new().set("/hooks/createRuntime", json!([{"path": path}]));
