@@ -45,6 +45,7 @@ pub fn config(bytes: &[u8]) {
         no_pivot: false,
         no_new_keyring: false,
         preserve_fds: 0,
+        notify: &ocicat::process::notify::Socket::None,
         variable: &|_| None,
     });
     if let Ok(plan) = plan {

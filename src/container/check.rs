@@ -2,6 +2,7 @@
 
 use super::{Runtime, warnings};
 use crate::config::Config;
+use crate::process::notify;
 use crate::spec;
 pub use crate::spec::check::Problem;
 use crate::sys::files;
@@ -37,6 +38,8 @@ pub fn check(runtime: &Runtime, bundle: &Path) -> Result<Checked> {
 }
 
 fn planned(runtime: &Runtime, config: &Config, bundle: &Path) -> Result<spec::plan::Plan, Problem> {
+    // What the caller of `create` has is not known.
+    let notify = notify::of_caller().unwrap_or(notify::Socket::None);
     let request = spec::plan::Request {
         config,
         host: &runtime.host,
@@ -46,6 +49,7 @@ fn planned(runtime: &Runtime, config: &Config, bundle: &Path) -> Result<spec::pl
         no_pivot: false,
         no_new_keyring: false,
         preserve_fds: 0,
+        notify: &notify,
         variable: &|name| std::env::var(name).ok(),
     };
     spec::plan::plan(&request).map_err(|error| {

@@ -141,7 +141,8 @@ fn external_mounts(options: &mut Options, runtime: &Runtime, found: &Found, conf
         no_new_keyring: found.record.no_new_keyring,
         preserve_fds: 0,
         // Whether `create` had a service manager is seen in the container: its mount is there or not.
-        variable: &|name| (name == notify::VARIABLE).then(|| notify::DESTINATION.to_owned()),
+        notify: &notify::Socket::File(notify::DESTINATION.into()),
+        variable: &|_| None,
     })?;
     let root = files::open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::DIRECTORY)?;
     let mountinfo = files::read(format!("/proc/{pid}/mountinfo"), 64 << 20)?;

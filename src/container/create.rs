@@ -94,6 +94,7 @@ pub(super) fn planned_if(
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
         preserve_fds: request.preserve_fds,
+        notify: &process::notify::of_caller()?,
         variable: &|name| std::env::var(name).ok(),
     })?;
     Ok(Planned { id, bundle, config, raw, plan })

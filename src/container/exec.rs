@@ -8,7 +8,7 @@ use super::{Exec, Notice, Runtime, oom, warnings};
 use crate::cgroups;
 use crate::config::{Capabilities, Config, Process, User};
 use crate::namespaces::Kind;
-use crate::process::{console_socket, failure, handshake, join, pid_file, plan, signals, spawn};
+use crate::process::{console_socket, descriptors, failure, handshake, join, pid_file, plan, signals, spawn};
 use crate::sys::{self, Errno, files, own_program, pidfd};
 use crate::{seccomp, spec};
 use anyhow::{Context, Result, anyhow, bail};
@@ -46,9 +46,8 @@ pub fn exec(runtime: &Runtime, request: &Exec, notice: &dyn Fn(Notice<'_>)) -> R
         id: &request.id,
         added_capabilities: &request.capabilities,
         no_new_keyring: found.record.no_new_keyring,
-        preserve_fds: request.preserve_fds,
+        descriptors: descriptors::plan(request.preserve_fds, std::process::id(), |name| std::env::var(name).ok())?,
         environment: Vec::new(),
-        variable: &|name| std::env::var(name).ok(),
         seccomp: filter(&found)?,
     })?;
     plan.execute.makes_directory = false;

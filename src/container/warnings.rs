@@ -14,7 +14,7 @@ pub(super) fn tell(warnings: &[String], notice: &dyn Fn(Notice<'_>)) {
 /// Warnings about a container.
 pub(super) fn of_container(plan: &spec::plan::Plan, config: &Config) -> Vec<String> {
     let process = plan.init.process.iter().flat_map(|process| of(process, config));
-    plan.cgroups.warnings().iter().cloned().chain(process).collect()
+    plan.cgroups.warnings().iter().chain(&plan.warnings).cloned().chain(process).collect()
 }
 
 /// Warnings about one process.

@@ -26,12 +26,10 @@ pub struct Request<'a> {
     pub added_capabilities: &'a [String],
     /// `--no-new-keyring`, and `exec`, which uses the container's.
     pub no_new_keyring: bool,
-    /// `--preserve-fds`.
-    pub preserve_fds: u32,
+    /// What stays open.
+    pub descriptors: descriptors::Plan,
     /// Added to the environment (NOTIFY_SOCKET).
     pub environment: Vec<String>,
-    /// A variable of the runtime's own environment.
-    pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// The filter, compiled.
     pub seccomp: Option<seccomp::Plan>,
 }
@@ -61,8 +59,8 @@ pub struct Plan {
 pub fn plan(request: Request<'_>) -> Result<Plan> {
     let process = request.process;
     let linux = request.config.linux.as_ref();
-    let descriptors = descriptors::plan(request.preserve_fds, std::process::id(), request.variable)?;
-    let environment: Vec<String> = descriptors.environment.iter().chain(&request.environment).cloned().collect();
+    let environment: Vec<String> =
+        request.descriptors.environment.iter().chain(&request.environment).cloned().collect();
     limits::check_oom_score(process.oom_score_adj)?;
     let personality = linux.and_then(|linux| linux.personality.as_ref());
     let memory_policy = linux.and_then(|linux| linux.memory_policy.as_ref());
@@ -78,7 +76,7 @@ pub fn plan(request: Request<'_>) -> Result<Plan> {
         keyring: keyring::plan(request.id, request.no_new_keyring, process.selinux_label.as_deref()),
         label: lsm::plan(process, request.host)?,
         terminal: terminal::plan(process)?,
-        descriptors,
+        descriptors: request.descriptors,
         oom_score_adj: process.oom_score_adj,
         no_new_privileges: process.no_new_privileges,
         landlock: landlock::plan(&request.config.annotations, request.host)?,

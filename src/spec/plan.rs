@@ -24,6 +24,8 @@ pub struct Request<'a> {
     pub no_new_keyring: bool,
     /// `--preserve-fds`.
     pub preserve_fds: u32,
+    /// The socket of a service manager.
+    pub notify: &'a process::notify::Socket,
     /// A variable of the runtime's own environment.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -35,26 +37,31 @@ pub struct Plan {
     pub cgroups: cgroups::Plan,
     /// The work of init.
     pub init: process::plan::Init,
+    /// What of the caller's environment could not be granted.
+    pub warnings: Vec<String>,
 }
 
 /// Puts the parts' plans together.
 ///
 /// # Errors
-/// The first thing that cannot be done, with its place in config.json.
+/// The first thing that cannot be done, with its place in config.json or on the caller's side.
 pub fn plan(request: &Request<'_>) -> Result<Plan> {
-    parts(request).context("config.json")
+    let descriptors = match &request.config.process {
+        Some(_) => process::descriptors::plan(request.preserve_fds, std::process::id(), request.variable)?,
+        None => process::descriptors::Plan::default(),
+    };
+    parts(request, descriptors).context("config.json")
 }
 
-fn parts(request: &Request<'_>) -> Result<Plan> {
+fn parts(request: &Request<'_>, descriptors: process::descriptors::Plan) -> Result<Plan> {
     let (config, host) = (request.config, request.host);
     let own = cgroups::OwnCgroups::new();
     let cgroups = cgroups::plan(&cgroups::Request { config, host, id: request.id, driver: request.driver, own: &own })?;
     let namespaces = namespaces::plan(config, host)?;
     let host_network = !namespaces.makes(namespaces::Kind::Network) && !namespaces.joins(namespaces::Kind::Network);
-    let notify = process::notify::plan((request.variable)(process::notify::VARIABLE).as_deref(), host_network)?;
-    let with_notify = notify.as_ref().and_then(|notify| notify.mount()).map(|mount| {
+    let with_notify = request.notify.mount().map(|mount| {
         let mut config = config.clone();
-        config.mounts.push(mount.clone());
+        config.mounts.push(mount);
         config
     });
     let rootfs = rootfs::plan(&rootfs::Request {
@@ -74,14 +81,13 @@ fn parts(request: &Request<'_>) -> Result<Plan> {
             id: request.id,
             added_capabilities: &[],
             no_new_keyring: request.no_new_keyring,
-            preserve_fds: request.preserve_fds,
-            environment: notify.iter().map(|notify| notify.environment.clone()).collect(),
-            variable: request.variable,
+            descriptors,
+            environment: request.notify.environment(host_network).into_iter().collect(),
             seccomp,
         })
     });
     let init = process::plan::init(config, namespaces, rootfs, process.transpose()?)?;
-    Ok(Plan { cgroups, init })
+    Ok(Plan { cgroups, init, warnings: request.notify.warning().into_iter().collect() })
 }
 
 /// The compiled filter of the config, if it has one.
@@ -126,6 +132,7 @@ mod tests {
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: 0,
+            notify: &process::notify::Socket::None,
             variable: &|_| None,
         };
         let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/default.plan");

@@ -33,6 +33,30 @@ fn preserving_what_is_not_open_is_an_error() {
 }
 
 #[test]
+fn what_is_wrong_with_the_callers_own_words_is_not_said_of_config_json() {
+    only_ocicat!("other runtimes have other words");
+    let container = Container::new();
+    container.write();
+    let rows = [
+        ("exec \"$@\"", &["--preserve-fds", "1"][..], "--preserve-fds: descriptor 3 (of 3 to 3) is not open"),
+        ("export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"", &[], "LISTEN_FDS: descriptor 3 (of 3 to 3) is not open"),
+        (
+            "export NOTIFY_SOCKET=here; exec \"$@\"",
+            &[],
+            "NOTIFY_SOCKET: \"here\" is neither an absolute path nor an abstract socket",
+        ),
+    ];
+    for (line, options, expected) in rows {
+        let call = container.command(&[&["run"], options, &[&container.id]].concat());
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", line, "sh"]).arg(call.get_program()).args(call.get_args());
+        shell.current_dir(&container.dir).stdin(container.null());
+        let outcome = finish(shell).exits(1);
+        assert_eq!(outcome.err, format!("ocicat: {expected}\n"));
+    }
+}
+
+#[test]
 fn socket_activation_passes_its_descriptors_and_variables() {
     let container =
         Container::new().shell("echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; cat <&3; ls /proc/$$/fd; true");
@@ -182,6 +206,20 @@ fn the_notify_socket_is_relayed() {
     command.env("NOTIFY_SOCKET", &path);
     let seen = finish(command).ok();
     assert!(seen.out.contains("there") && !seen.out.contains(container.dir.to_str().unwrap()), "{seen}");
+}
+
+#[test]
+fn a_notify_socket_that_is_not_there_is_left_out_with_a_warning() {
+    only_ocicat!("runc and crun warn of nothing");
+    let container = Container::new().shell("echo [$NOTIFY_SOCKET]; test -e /run/notify || echo none");
+    container.write();
+    let (log, missing) = (container.dir.join("log"), container.dir.join("left-over"));
+    let mut command = container.command(&["--log", log.to_str().unwrap(), "run", &container.id]);
+    command.env("NOTIFY_SOCKET", &missing);
+    finish(command).says("[]\nnone").silently();
+    let said = fs::read_to_string(log).unwrap();
+    let expected = format!("NOTIFY_SOCKET: {} does not exist", missing.display());
+    assert!(said.contains("level=warning") && said.contains(&expected), "{said}");
 }
 
 #[test]
