@@ -266,7 +266,7 @@ fn join_cgroups(init: &mut Init<'_>) -> Result<()> {
 /// Who ends a container before it is started shall not have to wait until the grace period is over: the first process of a pid
 /// namespace gets no signal that it has no handler for (pid_namespaces(7)).
 fn own_signals(init: &mut Init<'_>) -> Result<()> {
-    signals::reset()?;
+    signals::reset_at_birth()?;
     if init.given.start.is_some() && rustix::process::getpid().is_init() {
         const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
         ENDING.into_iter().try_for_each(sys::signals::end_by)?;

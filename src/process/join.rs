@@ -91,7 +91,7 @@ fn live(
     terminal: &mut Option<Terminal>,
 ) -> Result<Never> {
     survive_only_with_parent(end.as_fd())?;
-    signals::reset()?;
+    signals::reset_at_birth()?;
     *at = "oom score";
     // Before it is hidden: its own files belong to the host's root then.
     set_oom_score("self", plan.oom_score_adj)?;

@@ -4,7 +4,7 @@ use super::plan::Plan;
 use super::terminal::Terminal;
 use super::{
     capabilities, credentials, descriptors, execute, keyring, landlock, limits, lsm, memory_policy, personality,
-    scheduling, terminal,
+    scheduling, signals, terminal,
 };
 use crate::sys::launcher::{self, Label, Launcher};
 use crate::sys::procfs::Procfs;
@@ -48,6 +48,7 @@ pub(super) fn settle(
         lsm::check(label, procfs)?;
     }
     let launcher = launcher(plan, procfs.as_ref(), outcome)?;
+    signals::let_file_size_end()?;
     let landlock = plan.landlock.as_ref().map(landlock::prepare).transpose()?;
     match terminal {
         Some(terminal) => terminal::attach(&terminal.slave)?,

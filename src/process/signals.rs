@@ -139,6 +139,18 @@ pub fn reset() -> Result<()> {
     Ok(())
 }
 
+/// The same for a clone of ours that has still files to write: the caller's RLIMIT_FSIZE is then an error with a name (EFBIG). What
+/// it becomes has the default action, [`let_file_size_end`].
+pub fn reset_at_birth() -> Result<()> {
+    reset()?;
+    Ok(signals::ignore(libc::SIGXFSZ)?)
+}
+
+/// The last own file is written.
+pub fn let_file_size_end() -> Result<()> {
+    Ok(signals::set_default(libc::SIGXFSZ)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

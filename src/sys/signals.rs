@@ -59,8 +59,12 @@ pub fn set_default(signal: i32) -> Result<()> {
 /// RLIMIT_FSIZE is EFBIG, and neither ends us half-way.
 pub fn prepare() -> Result<()> {
     set_default(libc::SIGCHLD)?;
-    let ignore = |signal| set_action(signal, libc::SIG_IGN).asked(|| format!("rt_sigaction {signal} SIG_IGN"));
     ignore(libc::SIGPIPE).and_then(|()| ignore(libc::SIGXFSZ))
+}
+
+/// rt_sigaction(2): one signal is ignored; what is executed later inherits that.
+pub fn ignore(signal: i32) -> Result<()> {
+    set_action(signal, libc::SIG_IGN).asked(|| format!("rt_sigaction {signal} SIG_IGN"))
 }
 
 /// sigaction(2): this signal ends the process with 128 and its number, until the next execve.

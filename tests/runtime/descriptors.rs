@@ -223,6 +223,19 @@ fn a_notify_socket_that_is_not_there_is_left_out_with_a_warning() {
 }
 
 #[test]
+fn a_limit_of_file_sizes_that_the_caller_has_is_an_error_of_exec_and_no_silent_end() {
+    only_ocicat!("runc and crun write no file");
+    let container = Container::new().sleeping();
+    let call = container.command(&["exec", &container.id, "true"]);
+    let mut shell = std::process::Command::new("/bin/sh");
+    // The test's own output would be limited too.
+    shell.args(["-c", "{ (ulimit -f 0; \"$@\"); echo $?; } 2>&1 | cat", "sh"]).arg(call.get_program());
+    shell.args(call.get_args()).current_dir(&container.dir).stdin(container.null());
+    let said = finish(shell).ok().out;
+    assert!(said.contains("file too large (EFBIG)") && said.ends_with("\n255\n"), "{said}");
+}
+
+#[test]
 fn create_does_not_hold_the_pipes_of_its_caller() {
     let container = Container::new().shell("echo output");
     container.write();
